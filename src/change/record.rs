@@ -1,0 +1,42 @@
+//! One change as it travels from a shard to the sinks: a position and the change's JSON, undecoded.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Position, ShardId};
+
+/// The name of a DynamoDB table.
+pub type TableName = Arc<str>;
+
+/// Which channel carried a change. It decides the unit of `ApproximateCreationDateTime`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// The DynamoDB Streams API or a Lambda event made from it: epoch seconds.
+    Streams,
+    /// Kinesis Data Streams for DynamoDB: epoch milliseconds, or microseconds when the record says so.
+    Kinesis,
+}
+
+/// One change: where it stands and its bytes. Cloning copies no payload.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Its place in the shard.
+    pub position: Position,
+    /// The channel that carried it.
+    pub channel: Channel,
+    /// The table, where the source knows it (a DynamoDB stream does); otherwise the change names it.
+    pub table: Option<TableName>,
+    /// The change's JSON object as the channel delivers it (for Kinesis after base64 and de-aggregation). Outside
+    /// bytes: nothing about them has been checked.
+    pub payload: Bytes,
+}
+
+/// Consecutive records of one shard, in shard order.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The shard all of them come from.
+    pub shard: ShardId,
+    /// The records, in the order of their positions.
+    pub records: Vec<Record>,
+}

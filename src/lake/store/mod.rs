@@ -1,0 +1,55 @@
+//! Where the lake's objects are: the few calls an object store needs, as a seam.
+//!
+//! Nothing is ever overwritten or deleted: the lake only creates objects, each under a name that nobody else may have
+//! used before, and reads them back. So the writer needs no `DeleteObject` permission.
+
+use bytes::Bytes;
+
+use crate::BoxFuture;
+
+/// What an object store answers when it did not simply do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// `create`: an object of that name is there already (HTTP 412). It may well be our own, from a request whose
+    /// answer got lost.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// It may have happened or not: a conflict with a concurrent write (409), an overload (503), a timeout, a broken
+    /// connection. Read back, then try again.
+    #[error("{0}")]
+    Unsettled(String),
+    /// Nothing a retry would mend: permissions, a missing bucket, a full disk. The text says the cure.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// An object that a listing found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its path, relative to the lake.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// The calls of an object store. Paths are relative to the lake, `/`-separated, never empty, without `.` or `..`
+/// segments.
+pub trait ObjectStore: Send + Sync + 'static {
+    /// Creates an object, whole or not at all, if none of that name exists (S3: `If-None-Match: *`; a folder:
+    /// exclusive create). Readers never see part of it.
+    fn create<'a>(&'a self, path: &'a str, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The whole object, or `None` if there is none.
+    fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
+
+    /// The size of the object in bytes, or `None` if there is none.
+    fn size<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<u64>, StoreError>>;
+
+    /// All objects whose path starts with `folder/`, at any depth, sorted by path (byte order), only those behind
+    /// `after` if given (a full path). Pages are followed to the end.
+    fn list<'a>(&'a self, folder: &'a str, after: Option<&'a str>)
+    -> BoxFuture<'a, Result<Vec<Listed>, StoreError>>;
+
+    /// Where the lake is, for people: a folder's path or `s3://bucket/prefix`.
+    fn describe(&self) -> String;
+}

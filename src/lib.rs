@@ -1,0 +1,23 @@
+//! **watershed** tails DynamoDB Streams and Kinesis shards and lands every item-level change as typed Parquet in a
+//! lake, each exactly once.
+//!
+//! ```text
+//!  shards → lineage → reader ─ Batch<Record> ─ envelope ─┬─ lake → columns → roll → range → Parquet → S3 or a folder
+//!                                                        └─ (handlers)
+//!            checkpoints ◄──────── a sink says what is durable ────────┘
+//! ```
+//!
+//! `ARCHITECTURE.md` in the repository is the map; each module's first lines say which question it answers.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub, rustdoc::broken_intra_doc_links)]
+
+pub mod change;
+pub mod checkpoint;
+pub mod clock;
+pub mod lake;
+pub mod source;
+
+/// A boxed future that may move between threads: what the traits of the seams answer with, so that they stay usable
+/// as trait objects.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;

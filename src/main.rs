@@ -1,0 +1,3 @@
+//! The `watershed` command.
+
+fn main() {}
