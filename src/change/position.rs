@@ -120,8 +120,7 @@ impl fmt::Debug for Position {
 }
 
 /// The name of a shard inside its stream (for a recorded file: the file's name).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(Arc<str>);
 
 impl ShardId {

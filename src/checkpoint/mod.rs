@@ -36,7 +36,7 @@ pub enum StartAt {
 }
 
 /// What a checkpoint belongs to, inside a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckpointKey {
     /// The id of the stream ([`crate::source::StreamIdentity::id`]).
     pub stream: String,
