@@ -15,6 +15,7 @@
 pub mod change;
 pub mod checkpoint;
 pub mod clock;
+pub mod decode;
 pub mod lake;
 pub mod source;
 

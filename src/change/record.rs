@@ -16,6 +16,8 @@ pub enum Channel {
     Streams,
     /// Kinesis Data Streams for DynamoDB: epoch milliseconds, or microseconds when the record says so.
     Kinesis,
+    /// A recorded file, which may hold either: the magnitude tells.
+    Recorded,
 }
 
 /// One change: where it stands and its bytes. Cloning copies no payload.

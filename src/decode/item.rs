@@ -1,0 +1,155 @@
+//! Walks the attributes of an image (DynamoDB JSON) without building a tree.
+
+use super::json::{Cursor, Malformed, Members, Text};
+
+/// The value of one attribute: its kind, and its text as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Value<'a> {
+    /// The whole typed value, `{"N":"42"}`, as it stands in the input. Valid JSON.
+    pub raw: &'a str,
+    /// What it is.
+    pub kind: Kind<'a>,
+}
+
+/// The ten kinds of DynamoDB values, and whatever else comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind<'a> {
+    /// A string.
+    S(Text<'a>),
+    /// A number, as text.
+    N(Text<'a>),
+    /// Bytes, in base64.
+    B(Text<'a>),
+    /// A boolean.
+    Bool(bool),
+    /// `{"NULL":true}`.
+    Null,
+    /// A set of strings: a JSON array of strings.
+    Ss(&'a str),
+    /// A set of numbers: a JSON array of strings.
+    Ns(&'a str),
+    /// A set of byte strings: a JSON array of strings.
+    Bs(&'a str),
+    /// A map: a JSON object of values.
+    M(&'a str),
+    /// A list: a JSON array of values.
+    L(&'a str),
+    /// Not one of the ten, or not of its form (a type of the future, `{"NULL":false}`, two type keys).
+    Unknown,
+}
+
+/// Walks an image, `{"name":{"S":"…"},…}`, from end to end.
+pub fn walk<'a, E: From<Malformed>>(
+    image: &'a str,
+    mut each: impl FnMut(Text<'a>, Value<'a>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut cursor = Cursor::new(image);
+    let mut members = Members::open(&mut cursor)?;
+    while let Some(name) = members.next(&mut cursor)? {
+        let value = value(&mut cursor)?;
+        each(name, value)?;
+    }
+    Ok(cursor.end()?)
+}
+
+/// Takes one attribute value from the cursor.
+#[inline]
+pub fn value<'a>(cursor: &mut Cursor<'a>) -> Result<Value<'a>, Malformed> {
+    cursor.peek();
+    let start = cursor.offset();
+    let mut ahead = cursor.clone();
+    if let Some(kind) = single_member(&mut ahead)? {
+        let raw = ahead.between(start, ahead.offset());
+        *cursor = ahead;
+        return Ok(Value { raw, kind });
+    }
+    // Not of the usual form: take it as any JSON value and keep it as it is.
+    Ok(Value { raw: cursor.value()?, kind: Kind::Unknown })
+}
+
+/// `{"<type>":<payload>}` of one of the ten types, or `None`.
+#[inline]
+fn single_member<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Kind<'a>>, Malformed> {
+    if !cursor.take(b'{') || cursor.peek() != Some(b'"') {
+        return Ok(None);
+    }
+    let tag = cursor.string()?.raw;
+    if !cursor.take(b':') {
+        return Ok(None);
+    }
+    let Some(kind) = payload(tag, cursor)? else { return Ok(None) };
+    Ok(cursor.take(b'}').then_some(kind))
+}
+
+#[inline]
+fn payload<'a>(tag: &str, cursor: &mut Cursor<'a>) -> Result<Option<Kind<'a>>, Malformed> {
+    let first = cursor.peek();
+    Ok(match (tag, first) {
+        ("S", Some(b'"')) => Some(Kind::S(cursor.string()?)),
+        ("N", Some(b'"')) => Some(Kind::N(cursor.string()?)),
+        ("B", Some(b'"')) => Some(Kind::B(cursor.string()?)),
+        ("BOOL", _) if cursor.literal("true") => Some(Kind::Bool(true)),
+        ("BOOL", _) if cursor.literal("false") => Some(Kind::Bool(false)),
+        ("NULL", _) if cursor.literal("true") => Some(Kind::Null),
+        ("SS", Some(b'[')) => Some(Kind::Ss(cursor.value()?)),
+        ("NS", Some(b'[')) => Some(Kind::Ns(cursor.value()?)),
+        ("BS", Some(b'[')) => Some(Kind::Bs(cursor.value()?)),
+        ("M", Some(b'{')) => Some(Kind::M(cursor.value()?)),
+        ("L", Some(b'[')) => Some(Kind::L(cursor.value()?)),
+        _ => None,
+    })
+}
+
+/// Walks a set's array, whose elements must all be strings; `Ok(false)` if one is not.
+pub fn walk_set<'a>(array: &'a str, mut each: impl FnMut(Text<'a>) -> bool) -> Result<bool, Malformed> {
+    let mut cursor = Cursor::new(array);
+    let mut elements = super::json::Elements::open(&mut cursor)?;
+    while elements.next(&mut cursor)? {
+        if cursor.peek() != Some(b'"') || !each(cursor.string()?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(image: &str) -> Vec<(String, String, bool)> {
+        let mut seen = Vec::new();
+        walk::<Malformed>(image, |name, value| {
+            seen.push((name.decode().unwrap().into_owned(), value.raw.to_owned(), value.kind == Kind::Unknown));
+            Ok(())
+        })
+        .unwrap();
+        seen
+    }
+
+    #[test]
+    fn all_ten_types_are_known() {
+        let image = include_str!("../../tests/fixtures/attribute_values_all_types.json");
+        let seen = kinds(image);
+        assert_eq!(seen.len(), 20);
+        assert!(seen.iter().all(|(_, _, unknown)| !unknown));
+    }
+
+    #[test]
+    fn what_is_unknown_is_kept_as_it_came() {
+        for odd in [
+            r#"{"V":[1,2]}"#, r#"{"S":5}"#, r#"{"NULL":false}"#, r#"{"S":"a","N":"1"}"#, "{}", "7", "null", r#"["x"]"#,
+            r#"{"BOOL":"true"}"#, r#"{"SS":{}}"#,
+        ] {
+            let seen = kinds(&format!(r#"{{"a":{odd},"b":{{"N":"1"}}}}"#));
+            assert_eq!(seen[0], ("a".into(), odd.into(), true));
+            assert_eq!(seen[1].1, r#"{"N":"1"}"#);
+        }
+    }
+
+    #[test]
+    fn broken_images_are_malformed() {
+        for broken in ["", "[]", r#"{"a":{"S":"x"}"#, r#"{"a":{"S":"x"}}x"#, r#"{"a":{"S":"x}}"#, r#"{"a" {"S":"x"}}"#] {
+            assert!(walk::<Malformed>(broken, |_, _| Ok(())).is_err(), "{broken}");
+        }
+    }
+}
