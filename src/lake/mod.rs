@@ -1,3 +1,174 @@
 //! The lake: typed Parquet files, and the chain of ranges that makes them exactly once.
+//!
+//! A shard's rows collect in [`shard::LakeShard`] until [`roll`] says that it is time; then a [`range`] object is
+//! created, then its files, and only then is the position a checkpoint. [`schema`] and [`registry`] say which column
+//! holds what, [`columns`] and [`rows`] build them, [`file`] encodes them, [`placement`] finds their folder, [`settle`]
+//! knows what an unanswered request means.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::{ShardId, TableName};
+use crate::clock::Clock;
+use crate::source::StreamIdentity;
+
+pub mod columns;
+pub mod file;
+pub mod partition;
+pub mod placement;
+pub mod range;
+pub mod registry;
+pub mod roll;
+pub mod rows;
+pub mod schema;
+pub mod settle;
+pub mod shard;
 pub mod store;
+
+use range::Chain;
+use registry::Registry;
+use roll::RollLimits;
+use schema::TableRules;
+use settle::Settled;
+use shard::LakeShard;
+use store::{ObjectStore, StoreError};
+
+/// The object that says whose lake this is.
+const IDENTITY_PATH: &str = "_watershed/lake.json";
+
+/// Why the lake can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// The store refused for good, or did not answer for too long.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another writer has written the range that this one wanted to: read the chain again and go on from its end.
+    #[error("another writer wrote range {range} of shard {shard}")]
+    Overtaken {
+        /// The shard.
+        shard: ShardId,
+        /// The range both wanted.
+        range: u64,
+    },
+    /// The source does not give again what a range says it gave.
+    #[error("range {path} can't be completed from the source: {why}")]
+    Diverged {
+        /// The range.
+        path: String,
+        /// What differs.
+        why: String,
+    },
+    /// An object of the lake is not what it should be.
+    #[error("{path} in the lake is damaged: {why}")]
+    Corrupt {
+        /// The object.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The state is ahead of the lake, or speaks of another one.
+    #[error("{0}")]
+    State(String),
+    /// The lake belongs to another pipeline.
+    #[error("the lake at {lake} belongs to pipeline `{owner}`, not to `{me}`: give this pipeline a `lake.path` of its own")]
+    Foreign {
+        /// Where it is.
+        lake: String,
+        /// Whose it is.
+        owner: String,
+        /// Who asks.
+        me: String,
+    },
+    /// A file could not be made.
+    #[error(transparent)]
+    File(#[from] file::FileError),
+}
+
+impl LakeError {
+    pub(crate) fn corrupt(path: &str, why: &str) -> Self {
+        Self::Corrupt { path: path.to_owned(), why: why.to_owned() }
+    }
+}
+
+/// What the pipeline file says about the lake.
+#[derive(Debug, Clone)]
+pub struct LakeSettings {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// When a shard's rows become a range.
+    pub roll: RollLimits,
+    /// The rules of tables that have their own.
+    pub tables: HashMap<TableName, Arc<TableRules>>,
+    /// The rules of all others.
+    pub default_rules: Arc<TableRules>,
+}
+
+/// An open lake.
+pub struct Lake {
+    store: Arc<dyn ObjectStore>,
+    clock: Clock,
+    settings: LakeSettings,
+    registry: Registry,
+    /// Signs this process's ranges, so that it knows them again.
+    writer: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Identity {
+    format: u32,
+    pipeline: String,
+    created_at: String,
+    writer: String,
+}
+
+impl Lake {
+    /// Opens the lake in `store`, or founds it.
+    pub async fn open(store: Arc<dyn ObjectStore>, clock: Clock, settings: LakeSettings) -> Result<Arc<Self>, LakeError> {
+        let writer = clock.token();
+        let identity = Identity {
+            format: 1,
+            pipeline: settings.pipeline.clone(),
+            created_at: rfc3339(clock.wall_micros()),
+            writer: writer.clone(),
+        };
+        let body = serde_json::to_vec_pretty(&identity).unwrap_or_default();
+        let owned = |found: &bytes::Bytes| {
+            serde_json::from_slice::<Identity>(found).is_ok_and(|found| found.pipeline == identity.pipeline)
+        };
+        if let Settled::Theirs(found) = settle::settle(&*store, &clock, IDENTITY_PATH, body.into(), owned).await? {
+            let found: Identity = serde_json::from_slice(&found)
+                .map_err(|error| LakeError::corrupt(IDENTITY_PATH, &error.to_string()))?;
+            return Err(LakeError::Foreign { lake: store.describe(), owner: found.pipeline, me: settings.pipeline });
+        }
+        let registry = Registry::new(store.clone(), clock.clone(), writer.clone());
+        Ok(Arc::new(Self { store, clock, settings, registry, writer }))
+    }
+
+    /// Opens one shard's place in the lake: walks its chain from the hint (the number of a range known to be durable)
+    /// to its end.
+    pub async fn open_shard(
+        self: &Arc<Self>,
+        stream: &StreamIdentity,
+        shard: &ShardId,
+        hint: Option<u64>,
+    ) -> Result<LakeShard, LakeError> {
+        LakeShard::open(self.clone(), Chain::new(stream, shard), stream.table.clone(), hint).await
+    }
+
+    /// The rules of a table.
+    pub fn rules(&self, table: &str) -> &Arc<TableRules> {
+        self.settings.tables.get(table).unwrap_or(&self.settings.default_rules)
+    }
+
+    /// Where the lake is, for people.
+    pub fn describe(&self) -> String {
+        self.store.describe()
+    }
+}
+
+/// RFC 3339 with milliseconds, for people.
+pub(crate) fn rfc3339(micros: i64) -> String {
+    jiff::Timestamp::from_microsecond(micros).map(|time| format!("{time:.3}")).unwrap_or_default()
+}

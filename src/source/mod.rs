@@ -3,8 +3,15 @@
 //! DynamoDB Streams, Kinesis and recorded files implement [`StreamApi`]; so does the simulated world. Everything
 //! above it (lineage, reading, order, recovery) is one engine.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+
+pub mod file;
+pub mod kpl;
+pub mod lineage;
+pub mod reader;
+pub mod unwrap;
 
 use crate::BoxFuture;
 use crate::change::{Record, SequenceNumber, ShardId, TableName};
@@ -142,6 +149,8 @@ pub struct Pace {
     pub idle: std::time::Duration,
     /// The time between two looks at the shard list.
     pub discovery: std::time::Duration,
+    /// Whether one record of the service can hold several changes (KPL aggregates on Kinesis).
+    pub aggregates: bool,
     /// The most bytes one answer is expected to take in memory.
     pub page_bytes: usize,
     /// Whether the source is finite and stands still (recorded files): `run` then ends at its tip.
@@ -152,4 +161,36 @@ pub struct Pace {
 pub trait StreamFinder: Send + Sync + 'static {
     /// All streams that have to be read now.
     fn streams(&self) -> BoxFuture<'_, Result<Vec<Arc<dyn StreamApi>>, StreamError>>;
+}
+
+/// A whole shard list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardList {
+    /// Every shard once, in the order of the list.
+    pub shards: Vec<ShardInfo>,
+    /// Whether the stream still takes records.
+    pub enabled: bool,
+}
+
+/// Follows the pages of a stream's shard list to the end. Pages are no snapshot: a shard that stands on two pages is
+/// taken as the later page has it.
+pub async fn list_all(api: &dyn StreamApi) -> Result<ShardList, StreamError> {
+    let mut list = ShardList { shards: Vec::new(), enabled: true };
+    let mut cursors = HashSet::new();
+    let mut from: Option<String> = None;
+    loop {
+        let page = api.list_shards(from.as_deref()).await?;
+        list.enabled = page.enabled;
+        for shard in page.shards {
+            match list.shards.iter_mut().find(|known| known.id == shard.id) {
+                Some(known) => *known = shard,
+                None => list.shards.push(shard),
+            }
+        }
+        let Some(next) = page.next else { return Ok(list) };
+        if !cursors.insert(next.clone()) {
+            return Err(StreamError::Transient(format!("the shard list goes in circles at `{next}`")));
+        }
+        from = Some(next);
+    }
 }

@@ -1,0 +1,581 @@
+//! Builds the arrow columns of images straight from their JSON: no map, no tree, no allocation per attribute.
+//!
+//! Columns are filled lazily: a row that lacks an attribute costs nothing until the column's next value. A row can be
+//! taken back as long as the next has not begun, which is how a row that turns out to be broken, or to need another
+//! schema, leaves no trace.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, ListArray, StringArray,
+    StructArray,
+};
+use arrow_buffer::{Buffer, BooleanBufferBuilder, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+
+use super::schema::{self, AttributeType, TableRules, TableSchema};
+use crate::decode::item::{self, Kind, Value};
+use crate::decode::json::{Malformed, Text};
+use crate::decode::{nested, number};
+use crate::pipeline::{ColumnType, ElementType};
+
+/// Why an image could not be added to the columns as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotAdded {
+    /// The image is broken; the change goes to the dead letters.
+    Broken(Malformed),
+    /// An attribute has no column yet and should get one: take the row back, grow the schema, add it again.
+    NewAttribute,
+}
+
+impl From<Malformed> for NotAdded {
+    fn from(malformed: Malformed) -> Self {
+        Self::Broken(malformed)
+    }
+}
+
+/// How many values of an image went to `_rest` although their attribute has a column, and how many were of a type
+/// that nobody knows.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Misfits {
+    /// Values of another type than their column's, or that it can't hold exactly.
+    pub to_rest: u64,
+    /// Values of none of the ten types.
+    pub unknown: u64,
+}
+
+/// The columns of one image (new or old) of many rows.
+#[derive(Debug)]
+pub struct ImageColumns {
+    columns: Vec<ColumnBuilder>,
+    rest: Variable,
+    rest_nulls: Nulls,
+    /// The columns the current row has touched, to take it back.
+    touched: Vec<u32>,
+}
+
+impl ImageColumns {
+    /// No rows yet, for the columns of `schema`.
+    pub fn new(schema: &TableSchema) -> Self {
+        let mut new = Self {
+            columns: Vec::new(),
+            rest: Variable::default(),
+            rest_nulls: Nulls::default(),
+            touched: Vec::new(),
+        };
+        new.grow(schema);
+        new
+    }
+
+    /// Adds the columns that `schema` has more.
+    pub fn grow(&mut self, schema: &TableSchema) {
+        for column in &schema.columns[self.columns.len()..] {
+            self.columns.push(ColumnBuilder::new(column.takes, &column.storage));
+        }
+    }
+
+    /// Adds the attributes of `image` to row `row`, of which none has been added yet.
+    pub fn add(
+        &mut self,
+        row: usize,
+        image: &str,
+        schema: &TableSchema,
+        rules: &TableRules,
+    ) -> Result<Misfits, NotAdded> {
+        let mut misfits = Misfits::default();
+        let mut rest: Vec<(Text<'_>, &str)> = Vec::new();
+        self.touched.clear();
+        item::walk(image, |name, value| {
+            let decoded;
+            let attribute = if name.escaped {
+                decoded = name.decode();
+                decoded.as_deref()
+            } else {
+                Some(name.raw)
+            };
+            let column = attribute.and_then(|attribute| schema.column_of(attribute));
+            match column {
+                Some(at) => {
+                    let builder = &mut self.columns[at];
+                    if builder.len() > row {
+                        return Err(NotAdded::Broken(Malformed { at: 0, what: "an attribute stands twice in an image" }));
+                    }
+                    if builder.append(row, &value)? {
+                        self.touched.push(at as u32);
+                        return Ok(());
+                    }
+                    misfits.to_rest += 1;
+                }
+                None => {
+                    let typed = AttributeType::of(&value.kind).is_some();
+                    if typed && attribute.is_some_and(|attribute| schema.wants(attribute, rules)) {
+                        return Err(NotAdded::NewAttribute);
+                    }
+                }
+            }
+            misfits.unknown += u64::from(value.kind == Kind::Unknown);
+            rest.push((name, value.raw));
+            Ok(())
+        })?;
+        if !rest.is_empty() {
+            self.add_rest(row, rest)?;
+        }
+        Ok(misfits)
+    }
+
+    /// Writes what has no place of its own as one JSON object, as it came.
+    fn add_rest(&mut self, row: usize, rest: Vec<(Text<'_>, &str)>) -> Result<(), NotAdded> {
+        let mut names: Vec<_> = rest.iter().map(|(name, _)| name.raw).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(NotAdded::Broken(Malformed { at: 0, what: "an attribute stands twice in an image" }));
+        }
+        let out = self.rest.open(self.rest_nulls.value_at(row));
+        for (at, (name, raw)) in rest.into_iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b"{\"" } else { b",\"" });
+            out.extend_from_slice(name.raw.as_bytes());
+            out.extend_from_slice(b"\":");
+            out.extend_from_slice(raw.as_bytes());
+        }
+        out.push(b'}');
+        self.rest.close();
+        Ok(())
+    }
+
+    /// Takes back what the last [`Self::add`], also a failed one, added to row `row`.
+    pub fn take_back(&mut self, row: usize) {
+        for &at in &self.touched {
+            self.columns[at as usize].truncate(row);
+        }
+        if self.rest_nulls.len > row {
+            self.rest_nulls.truncate(row);
+            self.rest.truncate(row);
+        }
+        self.touched.clear();
+    }
+
+    /// The bytes the rows take, roughly: what the memory budget counts.
+    pub fn bytes(&self) -> usize {
+        self.rest.bytes() + self.columns.iter().map(ColumnBuilder::bytes).sum::<usize>()
+    }
+
+    /// The columns and `_rest` as arrow arrays of `rows` rows; leaves the builders empty.
+    pub fn finish(&mut self, rows: usize) -> Result<Vec<ArrayRef>, arrow_schema::ArrowError> {
+        let mut arrays = Vec::with_capacity(self.columns.len() + 1);
+        for column in &mut self.columns {
+            arrays.push(column.finish(rows)?);
+        }
+        self.rest.pad(self.rest_nulls.pad(rows));
+        arrays.push(self.rest.finish_text(self.rest_nulls.finish())?);
+        self.touched.clear();
+        Ok(arrays)
+    }
+
+    /// The same as one struct array, whose rows are null where `present` says so.
+    pub fn finish_struct(
+        &mut self,
+        schema: &TableSchema,
+        rows: usize,
+        mut present: NullBufferBuilder,
+    ) -> Result<ArrayRef, arrow_schema::ArrowError> {
+        let arrays = self.finish(rows)?;
+        Ok(Arc::new(StructArray::try_new(schema.image_fields(), arrays, present.finish())?))
+    }
+}
+
+/// Which rows have a value.
+#[derive(Debug)]
+struct Nulls {
+    bits: NullBufferBuilder,
+    len: usize,
+}
+
+impl Default for Nulls {
+    fn default() -> Self {
+        Self { bits: NullBufferBuilder::new(0), len: 0 }
+    }
+}
+
+impl Nulls {
+    /// Marks `row` as having a value and answers how many rows in between have none.
+    #[inline]
+    fn value_at(&mut self, row: usize) -> usize {
+        let skipped = self.pad(row);
+        self.bits.append_non_null();
+        self.len += 1;
+        skipped
+    }
+
+    /// Fills up to `rows` rows without a value and answers how many those were.
+    #[inline]
+    fn pad(&mut self, rows: usize) -> usize {
+        let skipped = rows - self.len;
+        if skipped > 0 {
+            self.bits.append_n_nulls(skipped);
+            self.len = rows;
+        }
+        skipped
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.bits.truncate(rows);
+        self.len = rows;
+    }
+
+    fn finish(&mut self) -> Option<arrow_buffer::NullBuffer> {
+        self.len = 0;
+        self.bits.finish()
+    }
+}
+
+/// Values of variable length: offsets and bytes.
+#[derive(Debug)]
+struct Variable {
+    offsets: Vec<i32>,
+    data: Vec<u8>,
+}
+
+impl Default for Variable {
+    fn default() -> Self {
+        Self { offsets: vec![0], data: Vec::new() }
+    }
+}
+
+impl Variable {
+    /// `skipped` empty values, then one that the caller appends to the answer and closes.
+    #[inline]
+    fn open(&mut self, skipped: usize) -> &mut Vec<u8> {
+        self.pad(skipped);
+        &mut self.data
+    }
+
+    #[inline]
+    fn close(&mut self) {
+        self.offsets.push(self.data.len() as i32);
+    }
+
+    #[inline]
+    fn pad(&mut self, skipped: usize) {
+        let end = self.data.len() as i32;
+        self.offsets.extend(std::iter::repeat_n(end, skipped));
+    }
+
+    fn truncate(&mut self, values: usize) {
+        self.offsets.truncate(values + 1);
+        self.data.truncate(self.offsets[values] as usize);
+    }
+
+    fn bytes(&self) -> usize {
+        self.data.len() + 4 * self.offsets.len()
+    }
+
+    fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
+        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
+        let data = std::mem::take(&mut self.data);
+        (OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(data))
+    }
+
+    fn finish_text(&mut self, nulls: Option<arrow_buffer::NullBuffer>) -> Result<ArrayRef, arrow_schema::ArrowError> {
+        let (offsets, data) = self.take();
+        Ok(Arc::new(StringArray::try_new(offsets, data, nulls)?))
+    }
+
+    fn finish_binary(&mut self, nulls: Option<arrow_buffer::NullBuffer>) -> Result<ArrayRef, arrow_schema::ArrowError> {
+        let (offsets, data) = self.take();
+        Ok(Arc::new(BinaryArray::try_new(offsets, data, nulls)?))
+    }
+}
+
+/// The values of a column, or of the lists in it.
+#[derive(Debug)]
+enum Values {
+    Text(Variable),
+    Json(Variable),
+    NumberText(Variable),
+    Binary(Variable),
+    Decimal(Vec<i128>, u8, i8),
+    Int64(Vec<i64>),
+    Double(Vec<f64>),
+    Bool(BooleanBufferBuilder),
+}
+
+impl Values {
+    fn new(takes: AttributeType, storage: &ColumnType) -> Self {
+        match storage {
+            ColumnType::String if takes == AttributeType::N => Self::NumberText(Variable::default()),
+            ColumnType::String => Self::Text(Variable::default()),
+            ColumnType::Json | ColumnType::List(_) => Self::Json(Variable::default()),
+            ColumnType::Binary => Self::Binary(Variable::default()),
+            ColumnType::Decimal(digits) => Self::Decimal(Vec::new(), digits.precision(), digits.scale() as i8),
+            ColumnType::Int64 => Self::Int64(Vec::new()),
+            ColumnType::Double => Self::Double(Vec::new()),
+            ColumnType::Bool => Self::Bool(BooleanBufferBuilder::new(0)),
+        }
+    }
+
+    /// Adds `skipped` values that stand where there is none, then `value`; `false` if it does not fit exactly, and
+    /// then nothing has changed.
+    #[inline]
+    fn push(&mut self, skipped: usize, value: &Value<'_>) -> Result<bool, Malformed> {
+        match (self, value.kind) {
+            (Self::Json(json), Kind::M(_) | Kind::L(_)) => {
+                // The value goes in first: padding of a value that does not fit would have to be taken back.
+                let start = json.data.len();
+                if !nested::plain_json(value, &mut json.data)? {
+                    return Ok(false);
+                }
+                json.offsets.extend(std::iter::repeat_n(start as i32, skipped));
+                json.close();
+                Ok(true)
+            }
+            (values, Kind::S(text) | Kind::N(text) | Kind::B(text)) => Ok(values.push_scalar(skipped, &value.kind, text)),
+            (Self::Bool(bits), Kind::Bool(value)) => {
+                bits.append_n(skipped, false);
+                bits.append(value);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    #[inline]
+    fn push_scalar(&mut self, skipped: usize, kind: &Kind<'_>, text: Text<'_>) -> bool {
+        match (self, kind) {
+            (Self::Text(values), Kind::S(_)) => {
+                let start = values.data.len();
+                if !text.decode_into(&mut values.data) {
+                    return false;
+                }
+                values.offsets.extend(std::iter::repeat_n(start as i32, skipped));
+                values.close();
+                true
+            }
+            (Self::NumberText(values), Kind::N(_)) => {
+                if text.escaped {
+                    return false;
+                }
+                values.open(skipped).extend_from_slice(text.raw.as_bytes());
+                values.close();
+                true
+            }
+            (Self::Binary(values), Kind::B(_)) => {
+                let start = values.data.len();
+                if !decode_base64(text, &mut values.data) {
+                    return false;
+                }
+                values.offsets.extend(std::iter::repeat_n(start as i32, skipped));
+                values.close();
+                true
+            }
+            (Self::Decimal(values, precision, scale), Kind::N(_)) => {
+                push_fixed(values, skipped, number::decimal(text.raw, *precision, *scale))
+            }
+            (Self::Int64(values), Kind::N(_)) => push_fixed(values, skipped, number::int64(text.raw)),
+            (Self::Double(values), Kind::N(_)) => push_fixed(values, skipped, number::double(text.raw)),
+            _ => false,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(v) | Self::Json(v) | Self::NumberText(v) | Self::Binary(v) => v.offsets.len() - 1,
+            Self::Decimal(v, ..) => v.len(),
+            Self::Int64(v) => v.len(),
+            Self::Double(v) => v.len(),
+            Self::Bool(v) => v.len(),
+        }
+    }
+
+    fn truncate(&mut self, values: usize) {
+        match self {
+            Self::Text(v) | Self::Json(v) | Self::NumberText(v) | Self::Binary(v) => v.truncate(values),
+            Self::Decimal(v, ..) => v.truncate(values),
+            Self::Int64(v) => v.truncate(values),
+            Self::Double(v) => v.truncate(values),
+            Self::Bool(v) => v.truncate(values),
+        }
+    }
+
+    fn pad(&mut self, skipped: usize) {
+        match self {
+            Self::Text(v) | Self::Json(v) | Self::NumberText(v) | Self::Binary(v) => v.pad(skipped),
+            Self::Decimal(v, ..) => v.extend(std::iter::repeat_n(0, skipped)),
+            Self::Int64(v) => v.extend(std::iter::repeat_n(0, skipped)),
+            Self::Double(v) => v.extend(std::iter::repeat_n(0.0, skipped)),
+            Self::Bool(v) => v.append_n(skipped, false),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(v) | Self::Json(v) | Self::NumberText(v) | Self::Binary(v) => v.bytes(),
+            Self::Decimal(v, ..) => 16 * v.len(),
+            Self::Int64(v) => 8 * v.len(),
+            Self::Double(v) => 8 * v.len(),
+            Self::Bool(v) => v.len() / 8,
+        }
+    }
+
+    fn finish(&mut self, nulls: Option<arrow_buffer::NullBuffer>) -> Result<ArrayRef, arrow_schema::ArrowError> {
+        Ok(match self {
+            Self::Text(v) | Self::Json(v) | Self::NumberText(v) => v.finish_text(nulls)?,
+            Self::Binary(v) => v.finish_binary(nulls)?,
+            Self::Decimal(v, precision, scale) => Arc::new(
+                Decimal128Array::try_new(std::mem::take(v).into(), nulls)?
+                    .with_precision_and_scale(*precision, *scale)?,
+            ),
+            Self::Int64(v) => Arc::new(Int64Array::try_new(std::mem::take(v).into(), nulls)?),
+            Self::Double(v) => Arc::new(Float64Array::try_new(std::mem::take(v).into(), nulls)?),
+            Self::Bool(v) => Arc::new(BooleanArray::new(v.finish(), nulls)),
+        })
+    }
+}
+
+#[inline]
+fn push_fixed<T: Copy + Default>(values: &mut Vec<T>, skipped: usize, value: Option<T>) -> bool {
+    if let Some(value) = value {
+        values.extend(std::iter::repeat_n(T::default(), skipped));
+        values.push(value);
+    }
+    value.is_some()
+}
+
+/// Appends the bytes of a base64 text; `false` if it is not the one standard form of them, with padding and without
+/// stray bits, since only that comes back the same.
+fn decode_base64(text: Text<'_>, out: &mut Vec<u8>) -> bool {
+    use base64_simd::STANDARD;
+    let Some(encoded) = text.decode() else { return false };
+    let start = out.len();
+    let decoded = STANDARD.decode_append(encoded.as_bytes(), out).is_ok();
+    // Only the last group of four can be odd.
+    let whole = decoded && {
+        let groups = (out.len() - start) / 3 * 3;
+        let last = if groups == out.len() - start { groups.saturating_sub(3) } else { groups };
+        let tail = STANDARD.encode_to_string(&out[start + last..]);
+        encoded.len() == last / 3 * 4 + tail.len() && encoded.ends_with(&tail)
+    };
+    if !whole {
+        out.truncate(start);
+    }
+    whole
+}
+
+/// One attribute's column.
+#[derive(Debug)]
+struct ColumnBuilder {
+    takes: AttributeType,
+    nulls: Nulls,
+    values: Values,
+    list: Option<List>,
+}
+
+/// The lists of a set column: where each ends among the values.
+#[derive(Debug)]
+struct List {
+    offsets: Vec<i32>,
+    element: ElementType,
+}
+
+impl ColumnBuilder {
+    fn new(takes: AttributeType, storage: &ColumnType) -> Self {
+        let (scalar, list) = match storage {
+            ColumnType::List(element) => {
+                (schema::scalar(*element), Some(List { offsets: vec![0], element: *element }))
+            }
+            scalar => (*scalar, None),
+        };
+        Self { takes, nulls: Nulls::default(), values: Values::new(takes, &scalar), list }
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.nulls.len
+    }
+
+    /// Adds the value of row `row`; `false`, and nothing changed, if it is not for this column.
+    #[inline]
+    fn append(&mut self, row: usize, value: &Value<'_>) -> Result<bool, Malformed> {
+        let skipped = row - self.nulls.len;
+        let added = match &mut self.list {
+            None => self.values.push(skipped, value)?,
+            Some(list) => {
+                let added = push_set(self.takes, &mut self.values, value)?;
+                if added {
+                    let before = *list.offsets.last().unwrap_or(&0);
+                    list.offsets.extend(std::iter::repeat_n(before, skipped));
+                    list.offsets.push(self.values.len() as i32);
+                }
+                added
+            }
+        };
+        if added {
+            self.nulls.value_at(row);
+        }
+        Ok(added)
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        if self.nulls.len <= rows {
+            return;
+        }
+        self.nulls.truncate(rows);
+        match &mut self.list {
+            None => self.values.truncate(rows),
+            Some(list) => {
+                list.offsets.truncate(rows + 1);
+                self.values.truncate(*list.offsets.last().unwrap_or(&0) as usize);
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.values.bytes() + self.nulls.len / 8 + self.list.as_ref().map_or(0, |list| 4 * list.offsets.len())
+    }
+
+    fn finish(&mut self, rows: usize) -> Result<ArrayRef, arrow_schema::ArrowError> {
+        let skipped = self.nulls.pad(rows);
+        let nulls = self.nulls.finish();
+        let Some(list) = &mut self.list else {
+            self.values.pad(skipped);
+            return self.values.finish(nulls);
+        };
+        let end = *list.offsets.last().unwrap_or(&0);
+        list.offsets.extend(std::iter::repeat_n(end, skipped));
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(&mut list.offsets, vec![0])));
+        let values = self.values.finish(None)?;
+        Ok(Arc::new(ListArray::try_new(schema::list_field(list.element), offsets, values, nulls)?))
+    }
+}
+
+/// Adds the elements of a set, all or none.
+fn push_set(takes: AttributeType, values: &mut Values, value: &Value<'_>) -> Result<bool, Malformed> {
+    let before = values.len();
+    let fits = match (takes, value.kind) {
+        (AttributeType::Ss, Kind::Ss(array)) => item::walk_set(array, |t| values.push_scalar(0, &Kind::S(t), t)),
+        (AttributeType::Ns, Kind::Ns(array)) => item::walk_set(array, |t| values.push_scalar(0, &Kind::N(t), t)),
+        (AttributeType::Bs, Kind::Bs(array)) => item::walk_set(array, |t| values.push_scalar(0, &Kind::B(t), t)),
+        _ => Ok(false),
+    };
+    if !matches!(fits, Ok(true)) {
+        values.truncate(before);
+    }
+    fits
+}
+
+/// The type of every attribute of `image` that has no column and should get one, for [`TableSchema::grown`].
+pub fn new_attributes(
+    image: &str,
+    schema: &TableSchema,
+    rules: &TableRules,
+    found: &mut Vec<(String, AttributeType)>,
+) -> Result<(), Malformed> {
+    item::walk(image, |name, value| {
+        let (Some(attribute), Some(takes)) = (name.decode(), AttributeType::of(&value.kind)) else { return Ok(()) };
+        if schema.column_of(&attribute).is_none()
+            && schema.wants(&attribute, rules)
+            && !found.iter().any(|(known, _)| *known == attribute)
+        {
+            found.push((attribute.into_owned(), takes));
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,350 @@
+//! Which column holds which attribute of a table, and how that grows: pure data and rules.
+//!
+//! A table's schema only ever grows: a new attribute adds a nullable column at the end, nothing is renamed, retyped or
+//! dropped. So a row decoded under one version has the same values under every later one, and any worker that decodes
+//! the same range again writes the same rows.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::decode::item::Kind;
+use crate::pipeline::{ColumnType, Decimal, ElementType};
+
+/// The columns in front of the keys. `lake::rows` fills them in this order.
+pub const META_COLUMNS: [&str; 8] =
+    ["_op", "_ttl", "_changed_at", "_shard", "_sequence", "_sub", "_generation", "_event_id"];
+/// DynamoDB JSON of every attribute that has no column or does not fit its column exactly.
+pub const REST: &str = "_rest";
+/// The old image.
+pub const OLD: &str = "_old";
+
+/// The longest attribute name that becomes a column's name, in bytes: what Glue and Athena take.
+const MAX_COLUMN_NAME: usize = 255;
+
+/// The arrow field metadata that holds the attribute's own name.
+const ATTRIBUTE_METADATA: &str = "watershed.attribute";
+
+/// Which DynamoDB values a column takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum AttributeType {
+    /// Strings.
+    S,
+    /// Numbers.
+    N,
+    /// Booleans.
+    Bool,
+    /// Bytes.
+    B,
+    /// Sets of strings.
+    Ss,
+    /// Sets of numbers.
+    Ns,
+    /// Sets of byte strings.
+    Bs,
+    /// Maps and lists, as JSON text.
+    Json,
+}
+
+impl AttributeType {
+    /// The column type a value asks for; `None` where it tells nothing (`NULL`) or is unknown.
+    pub fn of(kind: &Kind<'_>) -> Option<Self> {
+        Some(match kind {
+            Kind::S(_) => Self::S,
+            Kind::N(_) => Self::N,
+            Kind::B(_) => Self::B,
+            Kind::Bool(_) => Self::Bool,
+            Kind::Ss(_) => Self::Ss,
+            Kind::Ns(_) => Self::Ns,
+            Kind::Bs(_) => Self::Bs,
+            Kind::M(_) | Kind::L(_) => Self::Json,
+            Kind::Null | Kind::Unknown => return None,
+        })
+    }
+
+    /// How a column of this type is stored when nothing is declared.
+    pub fn default_storage(self) -> ColumnType {
+        match self {
+            Self::S => ColumnType::String,
+            Self::N => ColumnType::Decimal(default_number()),
+            Self::Bool => ColumnType::Bool,
+            Self::B => ColumnType::Binary,
+            Self::Ss => ColumnType::List(ElementType::String),
+            Self::Ns => ColumnType::List(ElementType::Decimal(default_number())),
+            Self::Bs => ColumnType::List(ElementType::Binary),
+            Self::Json => ColumnType::Json,
+        }
+    }
+
+    /// What a declared column takes, when `seen` is the first value of its attribute. Only `string` leaves a choice:
+    /// it keeps numbers as text if a number came first.
+    fn declared(storage: &ColumnType, seen: Self) -> Self {
+        match storage {
+            ColumnType::String if seen == Self::N => Self::N,
+            ColumnType::String => Self::S,
+            ColumnType::Int64 | ColumnType::Double | ColumnType::Decimal(_) => Self::N,
+            ColumnType::Bool => Self::Bool,
+            ColumnType::Binary => Self::B,
+            ColumnType::Json => Self::Json,
+            ColumnType::List(ElementType::String) => Self::Ss,
+            ColumnType::List(ElementType::Binary) => Self::Bs,
+            ColumnType::List(_) => Self::Ns,
+        }
+    }
+}
+
+/// One attribute's column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// The attribute's name in DynamoDB.
+    pub attribute: String,
+    /// The column's name in the files.
+    pub column: String,
+    /// Which values it takes.
+    #[serde(rename = "type")]
+    pub takes: AttributeType,
+    /// How it is stored.
+    #[serde(with = "storage_text")]
+    pub storage: ColumnType,
+    /// Whether the attribute is part of the table's key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub key: bool,
+}
+
+/// What the pipeline file says of a table's columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableRules {
+    /// The key attributes, if they are known.
+    pub keys: Vec<String>,
+    /// Declared columns.
+    pub declared: Vec<(String, ColumnType)>,
+    /// Attributes that get a Bloom filter and a place in the sort order.
+    pub indexes: Vec<String>,
+    /// The levels of the Hive partitions.
+    pub partition_by: Vec<String>,
+    /// The most columns a table gets; further attributes live in `_rest`.
+    pub max_columns: usize,
+}
+
+/// A version of a table's schema.
+#[derive(Debug, Clone)]
+pub struct TableSchema {
+    /// The table.
+    pub table: String,
+    /// Its version, from 1; 0 is the empty schema before the first row.
+    pub version: u32,
+    /// The columns, keys first.
+    pub columns: Vec<Column>,
+    by_attribute: HashMap<Box<str>, u32>,
+}
+
+impl TableSchema {
+    /// The schema of a table nobody has seen a row of.
+    pub fn empty(table: &str) -> Self {
+        Self::new(table.to_owned(), 0, Vec::new())
+    }
+
+    /// A schema of these columns.
+    pub fn new(table: String, version: u32, columns: Vec<Column>) -> Self {
+        let by_attribute =
+            columns.iter().enumerate().map(|(at, column)| (column.attribute.as_str().into(), at as u32)).collect();
+        Self { table, version, columns, by_attribute }
+    }
+
+    /// The index of an attribute's column.
+    #[inline]
+    pub fn column_of(&self, attribute: &str) -> Option<usize> {
+        self.by_attribute.get(attribute).map(|&at| at as usize)
+    }
+
+    /// Whether an attribute without a column could get one.
+    pub fn wants(&self, attribute: &str, rules: &TableRules) -> bool {
+        self.columns.len() < rules.max_columns && attribute.len() <= MAX_COLUMN_NAME
+    }
+
+    /// The next version, with a column for each of `seen` that has none and can get one; `None` if nothing is new.
+    /// Key attributes come first in the first version.
+    pub fn grown(&self, seen: &[(String, AttributeType)], rules: &TableRules) -> Option<Self> {
+        let mut columns = self.columns.clone();
+        let is_key = |name: &str| rules.keys.iter().position(|key| key == name);
+        let mut new: Vec<_> = seen.iter().filter(|(name, _)| self.column_of(name).is_none()).collect();
+        new.sort_by_key(|(name, _)| is_key(name).unwrap_or(usize::MAX));
+        for (attribute, seen) in new {
+            let known = columns.iter().any(|column| &column.attribute == attribute);
+            if known || columns.len() >= rules.max_columns || attribute.len() > MAX_COLUMN_NAME {
+                continue;
+            }
+            let declared = rules.declared.iter().find(|(name, _)| name == attribute).map(|(_, storage)| storage);
+            let takes = declared.map_or(*seen, |storage| AttributeType::declared(storage, *seen));
+            columns.push(Column {
+                attribute: attribute.clone(),
+                column: column_name(attribute, &columns, rules),
+                takes,
+                storage: declared.copied().unwrap_or_else(|| takes.default_storage()),
+                key: is_key(attribute).is_some(),
+            });
+        }
+        (columns.len() > self.columns.len()).then(|| Self::new(self.table.clone(), self.version + 1, columns))
+    }
+
+    /// The arrow schema of the table's files.
+    pub fn arrow(&self) -> Arc<Schema> {
+        let image = self.image_fields();
+        let mut fields = meta_fields();
+        fields.extend(image.iter().cloned());
+        fields.push(Arc::new(Field::new(OLD, DataType::Struct(image), true)));
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The fields of an image: one per column, and `_rest`.
+    pub fn image_fields(&self) -> Fields {
+        let attributes = self.columns.iter().map(|column| {
+            let field = Field::new(&column.column, data_type(&column.storage), true);
+            Arc::new(field.with_metadata(std::collections::HashMap::from([(ATTRIBUTE_METADATA.to_owned(), column.attribute.clone())])))
+        });
+        attributes.chain([Arc::new(Field::new(REST, DataType::Utf8, true))]).collect()
+    }
+}
+
+fn meta_fields() -> Vec<Arc<Field>> {
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let types = [
+        (DataType::Utf8, false),
+        (DataType::Boolean, false),
+        (time, true),
+        (DataType::Utf8, false),
+        (DataType::Utf8, false),
+        (DataType::Int32, false),
+        (DataType::Int64, false),
+        (DataType::Utf8, false),
+    ];
+    META_COLUMNS.iter().zip(types).map(|(name, (kind, null))| Arc::new(Field::new(*name, kind, null))).collect()
+}
+
+/// The arrow type of a column.
+pub fn data_type(storage: &ColumnType) -> DataType {
+    match storage {
+        ColumnType::String | ColumnType::Json => DataType::Utf8,
+        ColumnType::Int64 => DataType::Int64,
+        ColumnType::Double => DataType::Float64,
+        ColumnType::Decimal(digits) => DataType::Decimal128(digits.precision(), digits.scale() as i8),
+        ColumnType::Bool => DataType::Boolean,
+        ColumnType::Binary => DataType::Binary,
+        ColumnType::List(element) => DataType::List(list_field(*element)),
+    }
+}
+
+/// The field of a list's elements. `element` is the name of the Parquet specification.
+pub fn list_field(element: ElementType) -> Arc<Field> {
+    Arc::new(Field::new("element", data_type(&scalar(element)), false))
+}
+
+/// The column type that holds one element of a list.
+pub fn scalar(element: ElementType) -> ColumnType {
+    match element {
+        ElementType::String => ColumnType::String,
+        ElementType::Int64 => ColumnType::Int64,
+        ElementType::Decimal(digits) => ColumnType::Decimal(digits),
+        ElementType::Binary => ColumnType::Binary,
+    }
+}
+
+/// 29 digits before the point and 9 behind: money, counters and epoch times alike, in what every reader knows.
+fn default_number() -> Decimal {
+    Decimal::new(38, 9).expect("9 of 38 digits is a decimal")
+}
+
+/// Column types stand in the schema objects as the pipeline file writes them.
+mod storage_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::ColumnType;
+
+    pub(super) fn serialize<S: Serializer>(storage: &ColumnType, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(storage)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ColumnType, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// A name for an attribute's column: the attribute's own where possible. SQL engines fold the case of names, so a name
+/// that differs from another only in case gets a number, as does one that is the lake's own (`_op`, or `day` where the
+/// files lie in `day=` folders).
+fn column_name(attribute: &str, taken: &[Column], rules: &TableRules) -> String {
+    let clean: String = attribute.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
+    let clean = if clean.is_empty() { "_".to_owned() } else { clean };
+    let is_taken = |name: &str| {
+        let folded = name.to_lowercase();
+        META_COLUMNS.contains(&folded.as_str())
+            || folded == REST
+            || folded == OLD
+            || rules.partition_by.iter().any(|level| *level == folded && super::placement::TIME_LEVELS.contains(&folded.as_str()))
+            || taken.iter().any(|column| column.column.to_lowercase() == folded)
+    };
+    let numbered = (2..).map(|n| format!("{clean}__{n}"));
+    std::iter::once(clean.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> TableRules {
+        TableRules {
+            keys: vec!["Id".into(), "When".into()],
+            declared: vec![("Rating".into(), "decimal(3,1)".parse().unwrap()), ("Code".into(), ColumnType::String)],
+            partition_by: vec!["day".into()],
+            max_columns: 8,
+            ..TableRules::default()
+        }
+    }
+
+    fn seen(names: &[(&str, AttributeType)]) -> Vec<(String, AttributeType)> {
+        names.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect()
+    }
+
+    #[test]
+    fn grows_at_the_end_and_keeps_what_it_has() {
+        let first = TableSchema::empty("T")
+            .grown(&seen(&[("Text", AttributeType::S), ("When", AttributeType::S), ("Id", AttributeType::N)]), &rules())
+            .unwrap();
+        let names = |schema: &TableSchema| schema.columns.iter().map(|c| c.column.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&first), ["Id", "When", "Text"]);
+        assert_eq!(first.version, 1);
+        let second = first.grown(&seen(&[("Text", AttributeType::N), ("Code", AttributeType::N)]), &rules()).unwrap();
+        assert_eq!(second.columns[..3], first.columns[..]);
+        assert_eq!((second.columns[3].takes, &second.columns[3].storage), (AttributeType::N, &ColumnType::String));
+        assert!(second.grown(&seen(&[("Code", AttributeType::S)]), &rules()).is_none());
+    }
+
+    #[test]
+    fn names_that_clash_are_kept_apart() {
+        let names = seen(&[
+            ("id", AttributeType::S),
+            ("Id", AttributeType::S),
+            ("ID", AttributeType::S),
+            ("_OP", AttributeType::S),
+            ("day", AttributeType::S),
+            ("a\u{0}b", AttributeType::S),
+            ("a_b", AttributeType::S),
+        ]);
+        let schema = TableSchema::empty("T").grown(&names, &rules()).unwrap();
+        let columns: Vec<_> = schema.columns.iter().map(|c| c.column.as_str()).collect();
+        assert_eq!(columns, ["Id", "id__2", "ID__3", "_OP__2", "day__2", "a_b", "a_b__2"]);
+    }
+
+    #[test]
+    fn the_number_of_columns_is_bounded() {
+        let many: Vec<_> = (0..20).map(|n| (format!("a{n}"), AttributeType::S)).collect();
+        let schema = TableSchema::empty("T").grown(&many, &rules()).unwrap();
+        assert_eq!(schema.columns.len(), 8);
+        assert!(!schema.wants("another", &rules()));
+        assert!(schema.grown(&many, &rules()).is_none());
+        assert!(TableSchema::empty("T").grown(&seen(&[(&"x".repeat(256), AttributeType::S)]), &rules()).is_none());
+    }
+}

@@ -1,0 +1,597 @@
+//! One shard's place in the lake: collects rows, closes ranges, and completes what a killed process left open.
+//!
+//! ```text
+//!            accept                     commit
+//!  records ────────► rows ─► encoder ─┬────────► range object ─► files ─► dead letters ─► Committed
+//!                                     └─ (while a range of a killed writer is being completed, its own object says
+//!                                         which record goes to which file, and no new range is created)
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::columns::{self, Misfits, NotAdded};
+use super::file::{self, FileError, FileWriter};
+use super::placement::Placement;
+use super::range::{Chain, DeadLetters, Gap, Range, RangeFile};
+use super::roll::Collected;
+use super::rows::{RowOrigin, Rows};
+use super::schema::{TableRules, TableSchema};
+use super::settle::{self, Settled};
+use super::{Lake, LakeError, rfc3339};
+use crate::change::{Position, Record, TableName};
+use crate::decode::envelope::{self, Envelope};
+
+/// Rows are encoded when they take this much memory: large enough for good pages, small enough that a shard's raw
+/// columns don't add up.
+const ENCODE_AT: usize = 16 << 20;
+
+/// How much smaller encoded rows are than the raw columns, for the estimate of what has not been encoded yet.
+const COMPRESSION_GUESS: usize = 6;
+
+/// The most files that one range may have. More partitions than that close the range.
+const MAX_FILES: usize = 256;
+
+/// A range that is durable, for the checkpoint and the metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Its number in the shard's chain.
+    pub range: u64,
+    /// Its last record.
+    pub end: Position,
+    /// Its files: table, rows, bytes.
+    pub files: Vec<(TableName, u64, u64)>,
+    /// Rows by table and operation.
+    pub operations: HashMap<(TableName, String), u64>,
+    /// Records that were no changes.
+    pub undecodable: u64,
+    /// Values that did not fit their column.
+    pub misfits: Misfits,
+}
+
+/// One shard's place in the lake.
+pub struct LakeShard {
+    lake: Arc<Lake>,
+    chain: Chain,
+    /// The table of all records, where the stream knows it.
+    table: Option<TableName>,
+    /// The number of the next range.
+    next: u64,
+    /// The last record before the open range: where the chain ends.
+    start: Option<Position>,
+    /// The last record that was accepted.
+    last: Option<Position>,
+    /// The range of a killed writer that has to be completed first.
+    plan: Option<Range>,
+    open: OpenRange,
+}
+
+/// What has been collected since the last range.
+#[derive(Default)]
+struct OpenRange {
+    files: Vec<OpenFile>,
+    /// The file of a table and partition that still takes rows.
+    current: HashMap<(TableName, String), usize>,
+    placements: HashMap<TableName, Placement>,
+    dead_letters: Vec<u8>,
+    undecodable: u64,
+    /// Records, dead letters included.
+    records: usize,
+    first_at: Option<Instant>,
+    last_at: Option<Instant>,
+    operations: HashMap<(TableName, String), u64>,
+    misfits: Misfits,
+}
+
+/// A data file in the making.
+struct OpenFile {
+    table: TableName,
+    partition: String,
+    rules: Arc<TableRules>,
+    rows: Rows,
+    encoder: Option<FileWriter>,
+    encoded_rows: usize,
+    /// Whether the schema may not grow: the range has been written already.
+    pinned: bool,
+    end: Option<Position>,
+}
+
+/// A record that is no change, as it is kept.
+#[derive(Serialize)]
+struct DeadLetter<'a> {
+    stream_shard: &'a str,
+    sequence: String,
+    sub: u32,
+    table: Option<&'a str>,
+    reason: String,
+    payload_base64: String,
+}
+
+impl LakeShard {
+    pub(super) async fn open(
+        lake: Arc<Lake>,
+        chain: Chain,
+        table: Option<TableName>,
+        hint: Option<u64>,
+    ) -> Result<Self, LakeError> {
+        let last = last_range(&lake, &chain, hint).await?;
+        let mut shard = Self {
+            next: last.as_ref().map_or(0, |range| range.range + 1),
+            start: last.as_ref().and_then(Range::end),
+            last: last.as_ref().and_then(Range::end),
+            plan: None,
+            lake,
+            chain,
+            table,
+            open: OpenRange::default(),
+        };
+        if let Some(range) = last
+            && !shard.is_complete(&range).await?
+        {
+            tracing::info!(shard = %shard.chain.shard(), range = range.range, "completing a range that was left open");
+            shard.next = range.range;
+            shard.start = range.start();
+            shard.last = range.start();
+            shard.plan = Some(range);
+        }
+        Ok(shard)
+    }
+
+    /// The record behind which reading has to go on; `None`: from the shard's beginning.
+    pub fn position(&self) -> Option<Position> {
+        self.last
+    }
+
+    /// The last range that is durable, for the checkpoint.
+    pub fn durable(&self) -> Option<(u64, Position)> {
+        Some((self.next.checked_sub(1)?, self.start?))
+    }
+
+    /// Whether a range of a killed writer still has to be completed from the source.
+    pub fn unfinished(&self) -> Option<&Range> {
+        self.plan.as_ref()
+    }
+
+    /// Whether everything accepted is durable.
+    pub fn is_clean(&self) -> bool {
+        self.open.records == 0
+    }
+
+    /// The bytes that the collected rows take in memory.
+    pub fn memory(&self) -> usize {
+        let files = self.open.files.iter();
+        self.open.dead_letters.len() + files.map(|f| f.rows.bytes() + f.encoder.as_ref().map_or(0, FileWriter::memory)).sum::<usize>()
+    }
+
+    /// When the open range has to be closed if nothing else happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let now = self.lake.clock.now();
+        (self.plan.is_none() && !self.is_clean()).then(|| now + self.lake.settings.roll.wait(&self.collected(now)))
+    }
+
+    /// Whether the open range has reached a limit.
+    pub fn is_due(&self) -> bool {
+        let full = self.open.files.len() >= MAX_FILES;
+        self.plan.is_none() && (full || self.lake.settings.roll.reached(&self.collected(self.lake.clock.now())))
+    }
+
+    fn collected(&self, now: Instant) -> Collected {
+        let files = self.open.files.iter();
+        let bytes = files.map(|f| f.encoder.as_ref().map_or(0, FileWriter::encoded) + f.rows.bytes() / COMPRESSION_GUESS);
+        let since = |at: Option<Instant>| at.map_or_else(Default::default, |at| now.saturating_duration_since(at));
+        Collected {
+            bytes: bytes.sum::<usize>() + self.open.dead_letters.len(),
+            rows: self.open.records,
+            age: since(self.open.first_at),
+            idle: since(self.open.last_at),
+        }
+    }
+
+    /// Takes records in shard order; those it has already are passed over. Answers how many it took, which is fewer
+    /// than given when a range became due or was completed in between: commit, then give the rest.
+    pub async fn accept(&mut self, records: &[Record]) -> Result<usize, LakeError> {
+        for (at, record) in records.iter().enumerate() {
+            if self.last.is_some_and(|last| record.position <= last) {
+                continue;
+            }
+            let behind_plan = self.plan.as_ref().is_some_and(|plan| Some(record.position) > plan.end());
+            if behind_plan || self.is_full() {
+                return Ok(at);
+            }
+            self.add(record, &records[at..]).await?;
+            self.last = Some(record.position);
+        }
+        let now = self.lake.clock.now();
+        if !self.is_clean() {
+            self.open.first_at.get_or_insert(now);
+            self.open.last_at = Some(now);
+        }
+        Ok(records.len())
+    }
+
+    /// The cheap part of [`Self::is_due`], asked for every record.
+    fn is_full(&self) -> bool {
+        self.plan.is_none()
+            && (self.open.records >= self.lake.settings.roll.rows || self.open.files.len() >= MAX_FILES)
+    }
+
+    /// Whether all records of the range that is being completed are here, so that [`Self::commit`] can finish it.
+    pub fn plan_is_reached(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| self.last >= plan.end())
+    }
+
+    async fn add(&mut self, record: &Record, ahead: &[Record]) -> Result<(), LakeError> {
+        let change = match envelope::read(&record.payload, record.channel) {
+            Ok(change) => change,
+            Err(not_a_change) => return self.bury(record, None, not_a_change.to_string()),
+        };
+        let named = || change.table.as_deref().map(TableName::from);
+        let Some(table) = record.table.clone().or_else(|| self.table.clone()).or_else(named) else {
+            return self.bury(record, None, "it names no table".to_owned());
+        };
+        let file = match self.file_for(&table, &change, record.position).await? {
+            Ok(file) => file,
+            Err(broken) => return self.bury(record, Some(&table), broken),
+        };
+        loop {
+            let open = &mut self.open.files[file];
+            let rules = open.rules.clone();
+            match open.rows.add(record.position, &change, &rules) {
+                Ok(misfits) => {
+                    open.end = Some(record.position);
+                    self.count(table, &change, misfits);
+                    return self.encode_if_large(file).await;
+                }
+                Err(NotAdded::Broken(malformed)) => return self.bury(record, Some(&table), malformed.to_string()),
+                Err(NotAdded::NewAttribute) => self.grow(file, &change, ahead).await?,
+            }
+        }
+    }
+
+    fn count(&mut self, table: TableName, change: &Envelope<'_>, misfits: Misfits) {
+        self.open.records += 1;
+        self.open.misfits.to_rest += misfits.to_rest;
+        self.open.misfits.unknown += misfits.unknown;
+        *self.open.operations.entry((table, change.event_name.to_string())).or_default() += 1;
+    }
+
+    /// The file that takes a change, opened if need be. The inner error says why the change is broken.
+    async fn file_for(
+        &mut self,
+        table: &TableName,
+        change: &Envelope<'_>,
+        position: Position,
+    ) -> Result<Result<usize, String>, LakeError> {
+        let rules = self.lake.rules(table).clone();
+        let placement =
+            self.open.placements.entry(table.clone()).or_insert_with(|| Placement::new(&rules.partition_by));
+        let partition = match placement.folder(change) {
+            Ok(folder) => folder.to_owned(),
+            Err(malformed) => return Ok(Err(malformed.to_string())),
+        };
+        if let Some(plan) = &self.plan {
+            let planned = plan.files.iter().position(|file| {
+                file.table == **table && file.partition == partition && (&file.end).try_into().is_ok_and(|end: Position| position <= end)
+            });
+            let Some(planned) = planned else {
+                let why = format!("it has no file for record {position} of table {table} in `{partition}`");
+                return Err(LakeError::Diverged { path: self.chain.range_path(plan.range), why });
+            };
+            self.open_planned_files().await?;
+            return Ok(Ok(planned));
+        }
+        let key = (table.clone(), partition);
+        if let Some(&file) = self.open.current.get(&key) {
+            return Ok(Ok(file));
+        }
+        let schema = self.lake.registry.current(table).await?;
+        let file = self.open_file(key.0.clone(), key.1.clone(), rules, schema, false);
+        self.open.current.insert(key, file);
+        Ok(Ok(file))
+    }
+
+    async fn open_planned_files(&mut self) -> Result<(), LakeError> {
+        let Some(plan) = self.plan.as_ref().filter(|_| self.open.files.is_empty()) else { return Ok(()) };
+        for file in plan.files.clone() {
+            let table = TableName::from(file.table);
+            let rules = self.lake.rules(&table).clone();
+            let schema = self.lake.registry.version(&table, file.schema).await?;
+            self.open_file(table, file.partition, rules, schema, true);
+        }
+        Ok(())
+    }
+
+    fn open_file(
+        &mut self,
+        table: TableName,
+        partition: String,
+        rules: Arc<TableRules>,
+        schema: Arc<TableSchema>,
+        pinned: bool,
+    ) -> usize {
+        let origin = RowOrigin { shard: self.chain.shard().clone(), generation: 0 };
+        // A pinned file's schema has every attribute that its rows need; what it lacks went to `_rest` then, too.
+        let rules = if pinned { Arc::new(TableRules { max_columns: 0, ..(*rules).clone() }) } else { rules };
+        let rows = Rows::new(origin, schema);
+        self.open.files.push(OpenFile {
+            table,
+            partition,
+            rules,
+            rows,
+            encoder: None,
+            encoded_rows: 0,
+            pinned,
+            end: None,
+        });
+        self.open.files.len() - 1
+    }
+
+    /// Grows the schema of a file by what the record at hand and those ahead bring, so that a batch of new attributes
+    /// costs one version. A file whose encoder has begun can't take new columns: it is complete, and a further part
+    /// goes on.
+    async fn grow(&mut self, file: usize, change: &Envelope<'_>, ahead: &[Record]) -> Result<(), LakeError> {
+        let open = &self.open.files[file];
+        let (table, rules, current) = (open.table.clone(), open.rules.clone(), open.rows.schema().clone());
+        debug_assert!(!open.pinned);
+        let mut found = Vec::new();
+        look_for_new(change, &current, &rules, &mut found);
+        for record in ahead {
+            if let Ok(other) = envelope::read(&record.payload, record.channel)
+                && (record.table.is_some() || self.table.is_some() || other.table.as_deref() == Some(&*table))
+            {
+                look_for_new(&other, &current, &rules, &mut found);
+            }
+        }
+        let schema = self.lake.registry.grow(&table, &found, &rules).await?;
+        let open = &mut self.open.files[file];
+        if open.encoder.is_none() {
+            open.rows.grow(schema);
+            return Ok(());
+        }
+        let partition = open.partition.clone();
+        let part = self.open_file(table.clone(), partition.clone(), rules, schema, false);
+        self.open.files.swap(file, part);
+        // The complete part keeps its content under the new number: parts are numbered when the range is closed, and
+        // ordered by their last record there.
+        self.open.current.insert((table, partition), file);
+        Ok(())
+    }
+
+    async fn encode_if_large(&mut self, file: usize) -> Result<(), LakeError> {
+        if self.open.files[file].rows.bytes() < ENCODE_AT {
+            return Ok(());
+        }
+        let mut open = self.open.files.swap_remove(file);
+        let notes = self.notes();
+        let encoded = self.lake.clock.offload(move || open.encode(&notes).map(|()| open)).await?;
+        self.open.files.push(encoded);
+        let last = self.open.files.len() - 1;
+        self.open.files.swap(file, last);
+        Ok(())
+    }
+
+    /// What the footer of every file of the open range says.
+    fn notes(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("watershed.shard", self.chain.shard().to_string()),
+            ("watershed.range", self.next.to_string()),
+        ]
+    }
+
+    fn bury(&mut self, record: &Record, table: Option<&TableName>, reason: String) -> Result<(), LakeError> {
+        let position = record.position;
+        tracing::warn!(shard = %self.chain.shard(), %position, reason, "a record is no change; it goes to the dead letters");
+        let letter = DeadLetter {
+            stream_shard: self.chain.shard().as_str(),
+            sequence: position.sequence.to_sortable(),
+            sub: position.sub,
+            table: table.map(|table| &**table),
+            reason,
+            payload_base64: base64_simd::STANDARD.encode_to_string(&record.payload),
+        };
+        // A struct of strings and numbers always serialises.
+        self.open.dead_letters.extend(serde_json::to_vec(&letter).unwrap_or_default());
+        self.open.dead_letters.push(b'\n');
+        self.open.undecodable += 1;
+        self.open.records += 1;
+        Ok(())
+    }
+
+    /// Makes everything accepted durable, in this order: range, files, dead letters. `None` if there is nothing.
+    ///
+    /// On [`LakeError::Overtaken`] another writer was faster: open the shard again.
+    pub async fn commit(&mut self) -> Result<Option<Committed>, LakeError> {
+        let Some(end) = self.last.filter(|_| !self.is_clean()) else { return Ok(None) };
+        let open = std::mem::take(&mut self.open);
+        let notes = self.notes();
+        let files = self.lake.clock.offload(move || finish_files(open.files, &notes)).await?;
+        let range = self.range_of(&files, end, &open.dead_letters, open.undecodable);
+        self.settle_range(&range).await?;
+        for (file, entry) in files.iter().zip(&range.files) {
+            self.put_file(entry, &file.body).await?;
+        }
+        if let Some(dead) = &range.dead_letters {
+            self.put_once(&dead.path, open.dead_letters.into()).await?;
+        }
+        self.next += 1;
+        self.start = Some(end);
+        self.plan = None;
+        Ok(Some(Committed {
+            range: range.range,
+            end,
+            files: files.iter().map(|f| (f.table.clone(), f.rows as u64, f.body.len() as u64)).collect(),
+            operations: open.operations,
+            undecodable: open.undecodable,
+            misfits: open.misfits,
+        }))
+    }
+
+    fn range_of(&self, files: &[FinishedFile], end: Position, dead_letters: &[u8], undecodable: u64) -> Range {
+        let now = rfc3339(self.lake.clock.wall_micros());
+        let mut range = Range::new(&self.chain, self.next, self.start, Some(end), &self.lake.writer, &now);
+        range.rows = files.iter().map(|file| file.rows as u64).sum();
+        range.files = files
+            .iter()
+            .enumerate()
+            .map(|(part, file)| RangeFile {
+                path: self.chain.file_path(&file.table, &file.partition, self.next, part),
+                table: file.table.to_string(),
+                partition: file.partition.clone(),
+                rows: file.rows as u64,
+                schema: file.schema,
+                end: file.end.into(),
+            })
+            .collect();
+        range.dead_letters = (!dead_letters.is_empty())
+            .then(|| DeadLetters { path: self.chain.dead_letter_path(self.next), records: undecodable });
+        range
+    }
+
+    /// Creates the range object, or checks that the range being completed has come out the same.
+    async fn settle_range(&self, range: &Range) -> Result<(), LakeError> {
+        let path = self.chain.range_path(range.range);
+        if let Some(plan) = &self.plan {
+            let same = plan.files == range.files && plan.dead_letters == range.dead_letters && plan.end == range.end;
+            let why = format!("it has {} rows in {} files, the source gives {} in {}", plan.rows, plan.files.len(), range.rows, range.files.len());
+            return if same { Ok(()) } else { Err(LakeError::Diverged { path, why }) };
+        }
+        let mine = |found: &Bytes| Range::parse(found).is_ok_and(|found| found.writer == self.lake.writer && found.end == range.end);
+        match settle::settle(&*self.lake.store, &self.lake.clock, &path, range.to_bytes(), mine).await? {
+            Settled::Mine => Ok(()),
+            Settled::Theirs(_) => {
+                Err(LakeError::Overtaken { shard: self.chain.shard().clone(), range: range.range })
+            }
+        }
+    }
+
+    /// Creates a data file, or finds there what another attempt at the same range left.
+    async fn put_file(&self, entry: &RangeFile, body: &Bytes) -> Result<(), LakeError> {
+        let rows = entry.rows as usize;
+        let same = |found: &Bytes| file::verify(found, rows).is_ok();
+        match settle::settle(&*self.lake.store, &self.lake.clock, &entry.path, body.clone(), same).await? {
+            Settled::Mine => Ok(()),
+            Settled::Theirs(_) => Err(LakeError::corrupt(&entry.path, "there is another file of this name, with other rows")),
+        }
+    }
+
+    async fn put_once(&self, path: &str, body: Bytes) -> Result<(), LakeError> {
+        match settle::settle(&*self.lake.store, &self.lake.clock, path, body.clone(), |found| *found == body).await? {
+            Settled::Mine => Ok(()),
+            Settled::Theirs(_) => Err(LakeError::corrupt(path, "there is another object of this name")),
+        }
+    }
+
+    /// Writes into the chain that records are missing from here on, and answers the marker's range number. Call when
+    /// nothing is collected.
+    pub async fn mark_gap(&mut self, reason: &str) -> Result<u64, LakeError> {
+        let now = rfc3339(self.lake.clock.wall_micros());
+        if let Some(unfinished) = self.plan.take() {
+            // Its records can't be read again: what is missing of its files stays missing, and the marker says so.
+            self.next = unfinished.range + 1;
+            self.start = unfinished.end();
+            self.last = unfinished.end();
+            self.open = OpenRange::default();
+        }
+        let mut range = Range::new(&self.chain, self.next, self.start, self.start, &self.lake.writer, &now);
+        range.gap = Some(Gap { reason: reason.to_owned(), found_at: now });
+        self.settle_range(&range).await?;
+        self.next += 1;
+        Ok(range.range)
+    }
+
+    async fn is_complete(&self, range: &Range) -> Result<bool, LakeError> {
+        let paths = range.files.iter().map(|file| &file.path).chain(range.dead_letters.iter().map(|dead| &dead.path));
+        for path in paths {
+            if settle::size(&*self.lake.store, &self.lake.clock, path).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn look_for_new(
+    change: &Envelope<'_>,
+    schema: &TableSchema,
+    rules: &TableRules,
+    found: &mut Vec<(String, super::schema::AttributeType)>,
+) {
+    // The keys are in both images; in their own order they come first where the table's keys are not known.
+    for image in [change.keys, change.new_image, change.old_image].into_iter().flatten() {
+        // A broken image brings nothing; its record will be found broken when its turn comes.
+        let _ = columns::new_attributes(image, schema, rules, found);
+    }
+}
+
+/// The last range of the chain. Only ranges behind the hint are looked at.
+async fn last_range(lake: &Lake, chain: &Chain, hint: Option<u64>) -> Result<Option<Range>, LakeError> {
+    let before_hint = hint.and_then(|hint| hint.checked_sub(1)).map(|n| chain.range_path(n));
+    let listed = settle::list(&*lake.store, &lake.clock, &chain.folder(), before_hint.as_deref()).await?;
+    let Some(last) = listed.last() else {
+        return match hint {
+            None => Ok(None),
+            Some(hint) => Err(LakeError::State(format!(
+                "the state says that range {hint} of shard {} is in the lake {}, but the lake does not have it. If the \
+                 lake was emptied or moved on purpose, delete the pipeline's state too",
+                chain.shard(),
+                lake.store.describe(),
+            ))),
+        };
+    };
+    let bytes = settle::read(&*lake.store, &lake.clock, &last.path).await?;
+    let bytes = bytes.ok_or_else(|| LakeError::corrupt(&last.path, "it was listed, but is not there"))?;
+    let range = Range::parse(&bytes).map_err(|why| LakeError::corrupt(&last.path, &why))?;
+    if chain.range_path(range.range) != last.path {
+        return Err(LakeError::corrupt(&last.path, "it is another range than its name says"));
+    }
+    Ok(Some(range))
+}
+
+struct FinishedFile {
+    table: TableName,
+    partition: String,
+    rows: usize,
+    schema: u32,
+    end: Position,
+    body: Bytes,
+}
+
+/// Completes all files that have rows, in the order of their last records, so that parts of one partition follow each
+/// other.
+fn finish_files(files: Vec<OpenFile>, notes: &[(&'static str, String)]) -> Result<Vec<FinishedFile>, FileError> {
+    let mut finished = files.into_iter().filter_map(|file| file.finish(notes).transpose()).collect::<Result<Vec<_>, _>>()?;
+    finished.sort_by_key(|file| file.end);
+    Ok(finished)
+}
+
+impl OpenFile {
+    /// Encodes the rows collected so far.
+    fn encode(&mut self, notes: &[(&'static str, String)]) -> Result<(), FileError> {
+        let batch = self.rows.finish()?;
+        self.encoded_rows += batch.num_rows();
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            none => none.insert(FileWriter::new(self.rows.schema(), &self.rules, notes)?),
+        };
+        encoder.write(&batch)
+    }
+
+    fn finish(mut self, notes: &[(&'static str, String)]) -> Result<Option<FinishedFile>, FileError> {
+        if !self.rows.is_empty() {
+            self.encode(notes)?;
+        }
+        let (Some(encoder), Some(end)) = (self.encoder, self.end) else { return Ok(None) };
+        Ok(Some(FinishedFile {
+            table: self.table,
+            partition: self.partition,
+            rows: self.encoded_rows,
+            schema: self.rows.schema().version,
+            end,
+            body: encoder.finish()?,
+        }))
+    }
+}
