@@ -18,7 +18,7 @@ pub struct Budget {
 struct Shared {
     limit: usize,
     used: AtomicUsize,
-    /// Shards that hold something.
+    /// Shards that collect rows.
     holders: AtomicUsize,
     freed: Notify,
     /// Counts how often a reader found no room.
@@ -30,6 +30,8 @@ struct Shared {
 pub struct Reservation {
     budget: Budget,
     bytes: usize,
+    /// Whether it is a shard's collected rows, which can be made durable to give room back.
+    holder: bool,
 }
 
 impl Budget {
@@ -72,12 +74,18 @@ impl Budget {
     fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
         let fits = |used: usize| (used == 0 || used + bytes <= self.shared.limit).then_some(used + bytes);
         self.shared.used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits).ok()?;
-        Some(Reservation { budget: self.clone(), bytes })
+        Some(Reservation { budget: self.clone(), bytes, holder: false })
     }
 
     /// An empty reservation for a holder whose use changes; see [`Reservation::set`].
     pub fn holder(&self) -> Reservation {
-        Reservation { budget: self.clone(), bytes: 0 }
+        self.shared.holders.fetch_add(1, Ordering::Relaxed);
+        Reservation { budget: self.clone(), bytes: 0, holder: true }
+    }
+
+    /// An empty reservation that does not wait for room, for what has to go on so that room can be given back.
+    pub fn beyond(&self) -> Reservation {
+        Reservation { budget: self.clone(), bytes: 0, holder: false }
     }
 
     /// Tells when a reader finds no room.
@@ -94,14 +102,9 @@ impl Budget {
 }
 
 impl Reservation {
-    /// Changes what is in use; more than there is room for is granted, since it is there already.
+    /// Changes what is in use. More than there is room for is granted, since it is there already.
     pub fn set(&mut self, bytes: usize) {
         let shared = &self.budget.shared;
-        match (self.bytes, bytes) {
-            (0, 1..) => drop(shared.holders.fetch_add(1, Ordering::Relaxed)),
-            (1.., 0) => drop(shared.holders.fetch_sub(1, Ordering::Relaxed)),
-            _ => {}
-        }
         if bytes > self.bytes {
             shared.used.fetch_add(bytes - self.bytes, Ordering::AcqRel);
         } else {
@@ -115,6 +118,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.shared.used.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.budget.shared.holders.fetch_sub(usize::from(self.holder), Ordering::Relaxed);
         self.budget.shared.freed.notify_waiters();
     }
 }

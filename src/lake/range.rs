@@ -27,6 +27,10 @@ pub struct Range {
     pub range: u64,
     /// The last record before it; `None`: it begins the shard.
     pub start: Option<StoredPosition>,
+    /// Its first record. What a source gives between `start` and this was not part of the stream then (reading began
+    /// with `latest`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<StoredPosition>,
     /// Its last record.
     pub end: Option<StoredPosition>,
     /// All its rows.
@@ -118,6 +122,7 @@ impl Range {
             shard: chain.shard.to_string(),
             range,
             start: start.map(Into::into),
+            first: None,
             end: end.map(Into::into),
             rows: 0,
             files: Vec::new(),
@@ -134,7 +139,7 @@ impl Range {
         if range.format != FORMAT {
             return Err(format!("it has format {}, and this version knows {FORMAT}", range.format));
         }
-        let positions = [&range.start, &range.end].into_iter().flatten().chain(range.files.iter().map(|file| &file.end));
+        let positions = [&range.start, &range.first, &range.end].into_iter().flatten().chain(range.files.iter().map(|file| &file.end));
         for position in positions {
             Position::try_from(position)?;
         }
@@ -152,6 +157,11 @@ impl Range {
     /// The last record before it.
     pub fn start(&self) -> Option<Position> {
         self.start.as_ref().and_then(|position| position.try_into().ok())
+    }
+
+    /// Its first record.
+    pub fn first(&self) -> Option<Position> {
+        self.first.as_ref().and_then(|position| position.try_into().ok())
     }
 
     /// Its last record.

@@ -81,6 +81,7 @@ struct OpenRange {
     undecodable: u64,
     /// Records, dead letters included.
     records: usize,
+    first: Option<Position>,
     first_at: Option<Instant>,
     last_at: Option<Instant>,
     operations: HashMap<(TableName, String), u64>,
@@ -198,11 +199,15 @@ impl LakeShard {
             if self.last.is_some_and(|last| record.position <= last) {
                 continue;
             }
+            if self.plan.as_ref().is_some_and(|plan| Some(record.position) < plan.first()) {
+                continue;
+            }
             let behind_plan = self.plan.as_ref().is_some_and(|plan| Some(record.position) > plan.end());
             if behind_plan || self.is_full() {
                 return Ok(at);
             }
             self.add(record, &records[at..]).await?;
+            self.open.first.get_or_insert(record.position);
             self.last = Some(record.position);
         }
         let now = self.lake.clock.now();
@@ -409,7 +414,8 @@ impl LakeShard {
         let open = std::mem::take(&mut self.open);
         let notes = self.notes();
         let files = self.lake.clock.offload(move || finish_files(open.files, &notes)).await?;
-        let range = self.range_of(&files, end, &open.dead_letters, open.undecodable);
+        let mut range = self.range_of(&files, end, &open.dead_letters, open.undecodable);
+        range.first = open.first.map(Into::into);
         self.settle_range(&range).await?;
         for (file, entry) in files.iter().zip(&range.files) {
             self.put_file(entry, &file.body).await?;
@@ -455,7 +461,7 @@ impl LakeShard {
     async fn settle_range(&self, range: &Range) -> Result<(), LakeError> {
         let path = self.chain.range_path(range.range);
         if let Some(plan) = &self.plan {
-            let same = plan.files == range.files && plan.dead_letters == range.dead_letters && plan.end == range.end;
+            let same = plan.files == range.files && plan.dead_letters == range.dead_letters && plan.end == range.end && plan.first == range.first;
             let why = format!("it has {} rows in {} files, the source gives {} in {}", plan.rows, plan.files.len(), range.rows, range.files.len());
             return if same { Ok(()) } else { Err(LakeError::Diverged { path, why }) };
         }

@@ -31,29 +31,42 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// The shards that may be started now, in the order of the list. `finished` is the durable truth; `begun` are
-    /// shards that are being read or have a checkpoint.
-    pub fn ready(
-        &mut self,
-        listed: &[ShardInfo],
-        finished: &HashSet<ShardId>,
-        begun: &HashSet<ShardId>,
-    ) -> Vec<ShardInfo> {
-        let known: HashSet<&ShardId> = listed.iter().map(|shard| &shard.id).collect();
-        let missing: HashSet<&ShardId> =
-            listed.iter().flat_map(|shard| &shard.parents).filter(|parent| !known.contains(parent)).collect();
+    /// Takes note of a fresh list.
+    pub fn observe(&mut self, listed: &[ShardInfo]) {
+        let missing = missing_parents(listed);
         self.missing.retain(|parent, _| missing.contains(parent));
         for parent in missing {
             *self.missing.entry(parent.clone()).or_default() += 1;
         }
+    }
+
+    /// The shards that may be read, in the order of the list. `finished` is the durable truth; `begun` are shards that
+    /// are being read or have a checkpoint: such a parent is never taken for gone.
+    pub fn ready<'a>(
+        &self,
+        listed: &'a [ShardInfo],
+        finished: &HashSet<ShardId>,
+        begun: &HashSet<ShardId>,
+    ) -> Vec<&'a ShardInfo> {
         let gone = |parent: &ShardId| {
             !begun.contains(parent) && self.missing.get(parent).is_some_and(|times| *times >= MISSING_BEFORE_ROOT)
         };
         let may_start = |shard: &&ShardInfo| {
-            !finished.contains(&shard.id) && shard.parents.iter().all(|parent| finished.contains(parent) || gone(parent))
+            let mut parents = shard.parents.iter();
+            !finished.contains(&shard.id) && parents.all(|parent| finished.contains(parent) || gone(parent))
         };
-        listed.iter().filter(may_start).cloned().collect()
+        listed.iter().filter(may_start).collect()
     }
+
+    /// Whether some shard waits only for one more list without its parent, so that the next list should come soon.
+    pub fn in_doubt(&self) -> bool {
+        self.missing.values().any(|times| *times < MISSING_BEFORE_ROOT)
+    }
+}
+
+fn missing_parents(listed: &[ShardInfo]) -> HashSet<&ShardId> {
+    let known: HashSet<&ShardId> = listed.iter().map(|shard| &shard.id).collect();
+    listed.iter().flat_map(|shard| &shard.parents).filter(|parent| !known.contains(parent)).collect()
 }
 
 /// The checkpoints that the first discovery of a stream writes, so that `start` is obeyed once and for all: shards that
@@ -83,6 +96,7 @@ mod tests {
     }
 
     fn ready(lineage: &mut Lineage, listed: &[ShardInfo], finished: &[&str], begun: &[&str]) -> Vec<String> {
+        lineage.observe(listed);
         lineage.ready(listed, &set(finished), &set(begun)).iter().map(|shard| shard.id.to_string()).collect()
     }
 

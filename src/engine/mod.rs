@@ -1,0 +1,222 @@
+//! The engine: reads all shards of a pipeline's streams into its sinks, in order, until it is stopped.
+//!
+//! ```text
+//!   finder ─► streams ─► [stream] lineage ─► shards ─► [shard] reader ─► page ─► lake ─► commit ─► checkpoint
+//!                             ▲                                                             │
+//!                             └───────────────── finished, durably ◄────────────────────────┘
+//! ```
+//!
+//! The daemon, `--once` and the simulated world run this very code; only what is in [`Parts`] differs.
+
+pub mod budget;
+mod shard;
+mod stream;
+pub mod totals;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::{StateError, StateStore};
+use crate::clock::Clock;
+use crate::lake::{Lake, LakeError};
+use crate::source::lineage::StartPolicy;
+use crate::source::{StreamApi, StreamError, StreamFinder};
+use crate::telemetry::{Health, Metrics};
+use budget::Budget;
+use totals::Totals;
+
+/// How many ranges of killed processes are completed at a time. Such a range can't be cut short to free memory, so that
+/// they must not all be in memory at once.
+const RECOVERIES: usize = 4;
+
+/// What to do about records that are lost in the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnGap {
+    /// Stop with an error.
+    Fail,
+    /// Mark the gap in the lake and go on behind it.
+    Resume,
+}
+
+/// How the engine behaves.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// Where reading starts when there is no state.
+    pub start: StartPolicy,
+    /// What to do about gaps.
+    pub on_gap: OnGap,
+    /// End when every shard's tip has been reached and all is durable.
+    pub once: bool,
+    /// The budget of all buffers, bytes.
+    pub memory: usize,
+}
+
+/// Everything the engine works with. Nothing else reaches it.
+pub struct Parts {
+    /// The source.
+    pub finder: Arc<dyn StreamFinder>,
+    /// The lake.
+    pub lake: Arc<Lake>,
+    /// The positions.
+    pub state: Arc<dyn StateStore>,
+    /// Time and randomness.
+    pub clock: Clock,
+    /// How to behave.
+    pub settings: EngineSettings,
+    /// Counts for `/metrics`.
+    pub metrics: Metrics,
+    /// Whether positions move.
+    pub health: Health,
+}
+
+/// Why the engine ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The source refused.
+    #[error("{0}")]
+    Source(String),
+    /// Records are lost, and the pipeline says to stop then.
+    #[error(
+        "{0}. These changes are lost to this pipeline. `on_gap = \"resume\"` in [source] marks the gap in the lake and goes on"
+    )]
+    Gap(String),
+    /// The lake refused.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// The state refused.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What all tasks of the engine share.
+struct Shared {
+    lake: Arc<Lake>,
+    state: Arc<dyn StateStore>,
+    clock: Clock,
+    settings: EngineSettings,
+    budget: Budget,
+    recoveries: Arc<Semaphore>,
+    totals: Arc<Totals>,
+    metrics: Metrics,
+    health: Health,
+}
+
+/// A pipeline's engine.
+pub struct Engine {
+    finder: Arc<dyn StreamFinder>,
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// An engine of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let shared = Shared {
+            budget: Budget::new(parts.settings.memory),
+            lake: parts.lake,
+            state: parts.state,
+            clock: parts.clock,
+            settings: parts.settings,
+            recoveries: Arc::new(Semaphore::new(RECOVERIES)),
+            totals: Arc::default(),
+            metrics: parts.metrics,
+            health: parts.health,
+        };
+        shared.metrics.budget.with([]).set(shared.settings.memory as f64);
+        Self { finder: parts.finder, shared: Arc::new(shared) }
+    }
+
+    /// What has become durable so far.
+    pub fn totals(&self) -> Arc<Totals> {
+        self.shared.totals.clone()
+    }
+
+    /// Runs until `stop` is cancelled, which drains; until everything is read (`once`, or a finite source); or until
+    /// something fails, and then all other shards are drained first. Dropping the future is a kill.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), EngineError> {
+        let stop = stop.child_token();
+        let mut running: JoinSet<(String, Result<(), EngineError>)> = JoinSet::new();
+        let mut known: HashMap<String, Arc<dyn StreamApi>> = HashMap::new();
+        let mut ended: Result<(), EngineError> = Ok(());
+        let mut discovery = None;
+        while !stop.is_cancelled() {
+            match self.find(&stop).await {
+                Ok(streams) => {
+                    for api in streams {
+                        discovery = Some(api.pace().discovery);
+                        let id = api.identity().id.clone();
+                        if !known.contains_key(&id) {
+                            let task = stream::run(self.shared.clone(), api.clone(), stop.child_token());
+                            known.insert(id.clone(), api);
+                            running.spawn(async move { (id, task.await) });
+                        }
+                    }
+                }
+                Err(error) => ended = ended.and(Err(error)),
+            }
+            if ended.is_err() {
+                break;
+            }
+            tokio::select! {
+                Some(done) = running.join_next() => {
+                    if let Err(error) = finished(done) {
+                        ended = Err(error);
+                        break;
+                    }
+                    if running.is_empty() && self.is_bounded(&known) {
+                        break;
+                    }
+                }
+                () = stop.cancelled() => break,
+                // A table's stream may be made anew at any time.
+                () = self.shared.clock.sleep(discovery.unwrap_or_default()), if !self.is_bounded(&known) => {}
+            }
+        }
+        stop.cancel();
+        while let Some(done) = running.join_next().await {
+            ended = ended.and(finished(done));
+        }
+        ended
+    }
+
+    /// Whether the run ends by itself.
+    fn is_bounded(&self, known: &HashMap<String, Arc<dyn StreamApi>>) -> bool {
+        self.shared.settings.once || known.values().all(|api| api.pace().finite)
+    }
+
+    async fn find(&self, stop: &CancellationToken) -> Result<Vec<Arc<dyn StreamApi>>, EngineError> {
+        let mut patience = stream::Patience::new(&self.shared.clock);
+        loop {
+            let found = tokio::select! {
+                found = self.finder.streams() => found,
+                () = stop.cancelled() => return Ok(Vec::new()),
+            };
+            match found {
+                Ok(streams) => return Ok(streams),
+                Err(StreamError::Throttled(why) | StreamError::Transient(why)) => {
+                    tokio::select! {
+                        () = patience.wait(&why) => {}
+                        () = stop.cancelled() => return Ok(Vec::new()),
+                    }
+                }
+                Err(error) => return Err(EngineError::Source(error.to_string())),
+            }
+        }
+    }
+}
+
+type Joined = Result<(String, Result<(), EngineError>), tokio::task::JoinError>;
+
+/// A panic in a task is a bug: it is passed on, not swallowed.
+fn finished(done: Joined) -> Result<(), EngineError> {
+    match done {
+        Ok((_, result)) => result,
+        Err(join) => match join.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Ok(()),
+        },
+    }
+}

@@ -1,0 +1,377 @@
+//! One shard: a reader that runs ahead by one page, and the loop that puts pages into the lake and makes them durable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::{Budget, Reservation};
+use super::stream::LAKE;
+use super::{EngineError, OnGap, Shared};
+use crate::change::{Record, ShardId};
+use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt, save_patiently};
+use crate::lake::LakeError;
+use crate::lake::shard::LakeShard;
+use crate::source::reader::{Page, Read, ReadError, ShardReader};
+use crate::source::{Pace, ReadFrom, StreamApi};
+use crate::telemetry::Watched;
+
+/// Empty pages in a row after which a shard counts as read to its tip, where the service does not say how far behind
+/// one is. DynamoDB Streams answers empty pages inside a shard too, but not many in a row.
+const EMPTY_PAGES_AT_TIP: u32 = 4;
+
+/// The least memory reserved for a page.
+const LEAST_PAGE: usize = 64 << 10;
+
+/// What a shard's task works with.
+pub(super) struct ShardTask {
+    pub(super) shared: Arc<Shared>,
+    pub(super) api: Arc<dyn StreamApi>,
+    pub(super) shard: ShardId,
+    pub(super) checkpoint: Option<Checkpoint>,
+    /// Whether a parent of it was read here, so that every record of it is due.
+    pub(super) follows: bool,
+    pub(super) stop: CancellationToken,
+}
+
+/// How a shard's task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Its last record is durable, and there will be no more.
+    Finished,
+    /// Its tip was reached, in a run that ends there; with the last checkpoint.
+    Tip(Option<Checkpoint>),
+    /// It was told to stop, and what it had is durable.
+    Stopped,
+    /// Another process wrote a range of it: begin again at the end of the chain.
+    Overtaken,
+}
+
+/// Why the reader of a shard stopped.
+enum Stopped {
+    End,
+    Tip,
+    Asked,
+    Failed(ReadError),
+}
+
+pub(super) async fn run(task: ShardTask) -> Result<Ended, EngineError> {
+    match Shard::open(task).await {
+        Ok(shard) => match shard.follow().await {
+            Err(EngineError::Lake(LakeError::Overtaken { shard, range })) => {
+                tracing::warn!(%shard, range, "another process writes this shard; going on behind it");
+                Ok(Ended::Overtaken)
+            }
+            other => other,
+        },
+        Err(error) => Err(error),
+    }
+}
+
+struct Shard {
+    task: ShardTask,
+    lake: LakeShard,
+    held: Reservation,
+    watched: Watched,
+    /// Whether a range of a killed process is being completed; the reader then does not wait for memory.
+    recovering: Arc<AtomicBool>,
+    saved: Option<Checkpoint>,
+}
+
+impl Shard {
+    async fn open(task: ShardTask) -> Result<Self, EngineError> {
+        let shared = &task.shared;
+        let hint = match task.checkpoint {
+            Some(Checkpoint::At { range, .. }) => range,
+            _ => None,
+        };
+        let lake = shared.lake.open_shard(task.api.identity(), &task.shard, hint).await?;
+        let watched = shared.health.watch(task.shard.as_str(), shared.clock.now());
+        let recovering = Arc::new(AtomicBool::new(lake.unfinished().is_some()));
+        let mut shard =
+            Self { held: shared.budget.holder(), lake, watched, recovering, saved: task.checkpoint.clone(), task };
+        shard.save_durable().await?;
+        Ok(shard)
+    }
+
+    async fn follow(mut self) -> Result<Ended, EngineError> {
+        let shared = self.task.shared.clone();
+        let permit = match self.lake.unfinished() {
+            Some(_) => shared.recoveries.clone().acquire_owned().await.ok(),
+            None => None,
+        };
+        let mut permit = permit;
+        let mut reader = ShardReader::new(
+            self.task.api.clone(),
+            shared.clock.clone(),
+            self.task.shard.clone(),
+            self.start(),
+            self.lake.position(),
+        );
+        loop {
+            let stopped = self.read_until_stopped(&mut reader, &mut permit).await?;
+            let whole = self.lake.unfinished().is_none() || self.lake.plan_is_reached();
+            if whole {
+                self.commit().await?;
+            } else if matches!(stopped, Stopped::End | Stopped::Tip) {
+                return Err(self.source_is_short());
+            }
+            match stopped {
+                Stopped::Asked => return Ok(Ended::Stopped),
+                Stopped::Tip => return Ok(Ended::Tip(self.saved)),
+                Stopped::End => return self.finish().await,
+                Stopped::Failed(ReadError::Fatal(what)) => return Err(EngineError::Source(what)),
+                Stopped::Failed(ReadError::Gap(what)) => {
+                    self.gap("trimmed", &what).await?;
+                    reader.skip_gap();
+                    permit = None;
+                }
+                Stopped::Failed(ReadError::NotFound(what)) => {
+                    if self.lake.position().is_some() || self.task.follows {
+                        self.gap("gone", &format!("shard {} is gone: {what}", self.task.shard)).await?;
+                    }
+                    return self.finish().await;
+                }
+            }
+        }
+    }
+
+    /// A source that ends before the end of a range it once gave.
+    fn source_is_short(&self) -> EngineError {
+        let path = format!("of shard {}", self.task.shard);
+        let why = "the source ended before the range's last record".to_owned();
+        EngineError::Lake(LakeError::Diverged { path, why })
+    }
+
+    /// Where reading starts when nothing is in the lake. LATEST is for the very moment of the first discovery: later,
+    /// it is that moment's time.
+    fn start(&self) -> ReadFrom {
+        match self.task.checkpoint {
+            Some(Checkpoint::Start(StartAt::Timestamp(micros))) => ReadFrom::Timestamp(micros),
+            Some(Checkpoint::Start(StartAt::Latest(micros))) => {
+                let age = self.task.shared.clock.wall_micros().saturating_sub(micros);
+                if age < 1_000_000 { ReadFrom::Latest } else { ReadFrom::Timestamp(micros) }
+            }
+            _ => ReadFrom::TrimHorizon,
+        }
+    }
+
+    /// The central loop: pages in, ranges out.
+    async fn read_until_stopped(
+        &mut self,
+        reader: &mut ShardReader,
+        permit: &mut Option<tokio::sync::OwnedSemaphorePermit>,
+    ) -> Result<Stopped, EngineError> {
+        let shared = self.task.shared.clone();
+        let mut pressure = shared.budget.pressure();
+        let (send, mut pages) = mpsc::channel(1);
+        let reading = Reading {
+            shared: &shared,
+            pace: self.task.api.pace(),
+            stream: self.task.api.identity().table.as_deref().unwrap_or("stream").to_owned(),
+            watched: self.watched.clone(),
+            recovering: self.recovering.clone(),
+            stop: self.task.stop.clone(),
+        };
+        let reading = reading.run(reader, send);
+        tokio::pin!(reading);
+        let mut stopped = None;
+        loop {
+            let deadline = self.lake.deadline();
+            tokio::select! {
+                biased;
+                page = pages.recv() => match (page, stopped.take()) {
+                    (Some(delivery), earlier) => {
+                        stopped = earlier;
+                        let Delivery { page, reservation } = delivery;
+                        self.take(&page.records).await?;
+                        drop(page);
+                        self.held.set(self.lake.memory());
+                        drop(reservation);
+                        if self.lake.unfinished().is_none() {
+                            *permit = None;
+                        }
+                    }
+                    (None, Some(stopped)) => return Ok(stopped),
+                    // The sender is dropped with the reading future's end, which has been seen then.
+                    (None, None) => return Ok(reading.await),
+                },
+                ended = &mut reading, if stopped.is_none() => stopped = Some(ended),
+                Ok(()) = pressure.changed() => {
+                    if self.lake.unfinished().is_none() && shared.budget.is_large(self.lake.memory()) {
+                        self.commit().await?;
+                    }
+                }
+                () = tokio::time::sleep_until(deadline.unwrap_or_else(|| shared.clock.now())), if deadline.is_some() => {
+                    if self.lake.is_due() {
+                        self.commit().await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, records: &[Record]) -> Result<(), EngineError> {
+        let mut left = records;
+        while !left.is_empty() {
+            let taken = self.lake.accept(left).await?;
+            left = &left[taken..];
+            if self.lake.plan_is_reached() || self.lake.is_due() {
+                self.commit().await?;
+            } else if taken == 0 {
+                // Only a range that another process began, and of whose records some did not come, stands in the way.
+                return Err(self.source_is_short());
+            }
+            self.held.set(self.lake.memory());
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), EngineError> {
+        let shared = self.task.shared.clone();
+        let began = shared.clock.now();
+        let Some(committed) = self.lake.commit().await? else { return Ok(()) };
+        self.held.set(0);
+        self.recovering.store(false, Ordering::Relaxed);
+        self.save_durable().await?;
+        let now = shared.clock.now();
+        shared.totals.committed(&committed);
+        self.watched.progress(now, false);
+        shared.metrics.committed(&committed, now.saturating_duration_since(began), shared.clock.wall_micros());
+        tracing::debug!(
+            shard = %self.task.shard, range = committed.range, end = %committed.end, files = committed.files.len(),
+            "range committed"
+        );
+        Ok(())
+    }
+
+    /// Writes down how far the lake has come. Never before it has.
+    async fn save_durable(&mut self) -> Result<(), EngineError> {
+        if let Some((range, position)) = self.lake.durable() {
+            let checkpoint = Checkpoint::At { position, range: Some(range) };
+            if self.lake.unfinished().is_none() && self.saved.as_ref() != Some(&checkpoint) {
+                self.save(checkpoint).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self, checkpoint: Checkpoint) -> Result<(), EngineError> {
+        let shared = &self.task.shared;
+        let key = CheckpointKey {
+            stream: self.task.api.identity().id.clone(),
+            shard: self.task.shard.clone(),
+            sink: LAKE.to_owned(),
+        };
+        save_patiently(&*shared.state, &shared.clock, &key, &checkpoint).await?;
+        self.saved = Some(checkpoint);
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Ended, EngineError> {
+        self.save(Checkpoint::ShardEnd).await?;
+        self.watched.finished();
+        Ok(Ended::Finished)
+    }
+
+    /// Records are lost: counts, says and marks it, and goes on or not as the pipeline says.
+    async fn gap(&mut self, reason: &str, what: &str) -> Result<(), EngineError> {
+        let shared = self.task.shared.clone();
+        let stream = self.task.api.identity().table.as_deref().unwrap_or("stream").to_owned();
+        shared.metrics.gaps.with([&stream, reason]).inc();
+        tracing::error!(shard = %self.task.shard, reason, what, "records are lost in the source");
+        if shared.settings.on_gap == OnGap::Fail {
+            return Err(EngineError::Gap(what.to_owned()));
+        }
+        self.lake.mark_gap(what).await?;
+        self.recovering.store(false, Ordering::Relaxed);
+        shared.totals.gap();
+        self.save_durable().await
+    }
+}
+
+/// A page on its way to the lake, and the memory it takes.
+struct Delivery {
+    page: Page,
+    reservation: Reservation,
+}
+
+/// The reading side: one page ahead of the lake.
+struct Reading<'a> {
+    shared: &'a Shared,
+    pace: Pace,
+    stream: String,
+    watched: Watched,
+    recovering: Arc<AtomicBool>,
+    stop: CancellationToken,
+}
+
+impl Reading<'_> {
+    async fn run(self, reader: &mut ShardReader, pages: mpsc::Sender<Delivery>) -> Stopped {
+        let mut page_bytes = self.pace.page_bytes;
+        let mut empty_pages = 0;
+        loop {
+            let reservation = tokio::select! {
+                reservation = self.reserve(page_bytes) => reservation,
+                () = self.stop.cancelled() => return Stopped::Asked,
+            };
+            let read = tokio::select! {
+                read = reader.next() => read,
+                () = self.stop.cancelled() => return Stopped::Asked,
+            };
+            let page = match read {
+                Ok(Read::Page(page)) => page,
+                Ok(Read::End) => return Stopped::End,
+                Err(error) => return Stopped::Failed(error),
+            };
+            page_bytes = (page.bytes + page.bytes / 2).max(LEAST_PAGE);
+            empty_pages = if page.records.is_empty() { empty_pages + 1 } else { 0 };
+            self.observe(reader, &page);
+            let at_tip = page.millis_behind.map_or(empty_pages >= EMPTY_PAGES_AT_TIP, |behind| behind == 0);
+            let pause = if page.records.is_empty() { self.pace.idle } else { self.pace.busy };
+            if !page.records.is_empty() {
+                let mut reservation = reservation;
+                reservation.set(page.bytes);
+                if pages.send(Delivery { page, reservation }).await.is_err() {
+                    return Stopped::Asked;
+                }
+            }
+            if at_tip && (self.shared.settings.once || self.pace.finite) {
+                return Stopped::Tip;
+            }
+            self.pause(pause).await;
+        }
+    }
+
+    /// Room for a page. A shard that completes a range does not wait: until it has, it can't give room back either.
+    async fn reserve(&self, bytes: usize) -> Reservation {
+        let budget: &Budget = &self.shared.budget;
+        if self.recovering.load(Ordering::Relaxed) { budget.beyond() } else { budget.reserve(bytes).await }
+    }
+
+    async fn pause(&self, pause: Duration) {
+        if !pause.is_zero() {
+            tokio::select! {
+                () = self.shared.clock.sleep(pause) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    fn observe(&self, reader: &mut ShardReader, page: &Page) {
+        let metrics = &self.shared.metrics;
+        let now = self.shared.clock.now();
+        if page.records.is_empty() { self.watched.answered(now) } else { self.watched.source_moved(now) }
+        metrics.records_read.with([&self.stream]).inc_by(page.records.len() as u64);
+        metrics.read_bytes.with([]).inc_by(page.bytes as u64);
+        metrics.get_records_calls.with([]).inc();
+        metrics.throttled.with([]).inc_by(std::mem::take(&mut reader.throttled));
+        metrics.expired_iterators.with([]).inc_by(std::mem::take(&mut reader.expired));
+        metrics.buffered.with([]).set(self.shared.budget.used() as f64);
+        if let Some(behind) = page.millis_behind {
+            metrics.lag.with([&self.stream]).set(behind as f64 / 1000.0);
+        }
+    }
+}
