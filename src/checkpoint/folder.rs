@@ -1,0 +1,404 @@
+//! How are checkpoints kept in a folder? One small JSON file each, in a folder per stream, behind a lock that lets one
+//! process write at a time.
+//!
+//! `<state>/<stream>/<shard>.<sink>.json`, the names escaped ([`super::names`]). A file is replaced whole: written
+//! beside its place, synced, renamed over, the folder synced. So a crash leaves the old or the new one, never half.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::names::escape;
+use super::stored::{Stored, for_people};
+use super::{Checkpoint, CheckpointKey, StateError, StateStore};
+use crate::BoxFuture;
+use crate::change::ShardId;
+use crate::clock::Clock;
+
+/// No stream's folder can have this name: escaping leaves no dot.
+const LOCK: &str = "watershed.lock";
+/// Far more than a state file ever has; what is larger is not ours and is not read into memory.
+const MAX_FILE: u64 = 64 * 1024;
+const CURE: &str = "delete it: the lake's own chain of ranges is the truth, so the lake stays exactly-once and the \
+                    next start only walks that chain";
+
+/// Checkpoints in a folder of this machine.
+#[derive(Debug, Clone)]
+pub struct FolderState {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    root: PathBuf,
+    /// Held as long as the state is open, and by the kernel no longer than the process lives; `None`: read-only.
+    lock: Option<File>,
+    slots: Mutex<HashMap<CheckpointKey, Slot>>,
+}
+
+/// What is durable of one key, and the right to change it: saves of one key take turns, those of others do not wait.
+type Slot = Arc<Mutex<Known>>;
+
+#[derive(Debug)]
+enum Known {
+    /// Nobody looked yet, or a write failed half-way: the file has to tell.
+    Unread,
+    Read(Option<Checkpoint>),
+}
+
+/// A state file's content.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Content {
+    stream: String,
+    shard: String,
+    sink: String,
+    checkpoint: String,
+    #[serde(rename = "checkpointSubSequenceNumber")]
+    sub: u32,
+    position: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_time: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    range: Option<u64>,
+}
+
+/// What the holder of a state folder writes into its lock file, for whoever finds it locked: process, host, time.
+pub fn holder_note(clock: &Clock) -> String {
+    let since = match jiff::Timestamp::from_microsecond(clock.wall_micros()) {
+        Ok(time) => format!("{time:.0}"),
+        Err(_) => "an unknown time".to_owned(),
+    };
+    format!("process {} on {} since {since}", std::process::id(), host_name())
+}
+
+fn host_name() -> String {
+    // The standard library does not know the host's name, and a message is not worth a dependency.
+    ["/proc/sys/kernel/hostname", "/etc/hostname"]
+        .iter()
+        .find_map(|file| fs::read_to_string(file).ok())
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "an unknown host".to_owned())
+}
+
+impl FolderState {
+    /// Opens the folder for this process alone, creating it if need be. `holder_note` (see [`holder_note`]) is what
+    /// another process will be told while this one runs.
+    pub fn open(path: &Path, holder_note: &str) -> Result<Self, StateError> {
+        fs::create_dir_all(path).map_err(|error| io_error("create the state folder", path, &error))?;
+        let lock_path = path.join(LOCK);
+        let failed = |error: &io::Error| io_error("lock the state folder with", &lock_path, error);
+        // Not truncated on opening: it may be another's, who is named in it.
+        let mut options = OpenOptions::new();
+        let mut lock = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(|error| failed(&error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut note = String::new();
+                let holder = match (&lock).take(400).read_to_string(&mut note) {
+                    Ok(_) if !note.trim().is_empty() => note.trim(),
+                    _ => "another process",
+                };
+                return Err(StateError::Fatal(format!(
+                    "the state folder {} is held by {holder}; stop it or use another `state`",
+                    path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(&error)),
+        }
+        let note = format!("{holder_note}\n");
+        lock.set_len(0)
+            .and_then(|()| lock.write_all(note.as_bytes()))
+            .map_err(|error| failed(&error))?;
+        Ok(Self::over(path, Some(lock)))
+    }
+
+    /// Opens the folder to look at it only, also while another process holds it. There may be none yet.
+    pub fn open_read_only(path: &Path) -> Self {
+        Self::over(path, None)
+    }
+
+    fn over(path: &Path, lock: Option<File>) -> Self {
+        let shared = Shared {
+            root: path.to_owned(),
+            lock,
+            slots: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Files are slow and may hang: the work is done where it holds up nobody, and goes on to its end even if the
+    /// caller no longer waits.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let shared = Arc::clone(&self.shared);
+        match tokio::task::spawn_blocking(move || work(&shared)).await {
+            Ok(done) => done,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(StateError::Transient("the process is shutting down".to_owned())),
+            },
+        }
+    }
+}
+
+impl StateStore for FolderState {
+    fn load<'a>(
+        &'a self,
+        stream: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
+        let stream = stream.to_owned();
+        Box::pin(self.blocking(move |shared| shared.load(&stream)))
+    }
+
+    fn save<'a>(
+        &'a self,
+        key: &'a CheckpointKey,
+        checkpoint: &'a Checkpoint,
+    ) -> BoxFuture<'a, Result<(), StateError>> {
+        let (key, checkpoint) = (key.clone(), checkpoint.clone());
+        Box::pin(self.blocking(move |shared| shared.save(&key, checkpoint)))
+    }
+
+    fn describe(&self) -> String {
+        format!("folder {}", self.shared.root.display())
+    }
+}
+
+impl Shared {
+    fn load(&self, stream: &str) -> Result<Vec<(CheckpointKey, Checkpoint)>, StateError> {
+        let folder = self.stream_folder(stream);
+        let failed = |error: &io::Error| io_error("read the state folder", &folder, error);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(&error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|error| failed(&error))?.path();
+            // A half-written file of a process that was killed, or something the file manager left.
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let Some((key, checkpoint)) = read(&path)? else {
+                continue;
+            };
+            if key.stream != stream || self.path_of(&key) != path {
+                return Err(bad_file(&path, "belongs to another stream, shard or sink"));
+            }
+            if self.lock.is_none() {
+                found.push((key, checkpoint));
+                continue;
+            }
+            let slot = self.slot(&key);
+            let mut known = locked(&slot);
+            // A save that came in between knows better than the file read before it.
+            let checkpoint = match &*known {
+                Known::Read(Some(newer)) => newer.clone(),
+                _ => checkpoint,
+            };
+            *known = Known::Read(Some(checkpoint.clone()));
+            found.push((key, checkpoint));
+        }
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(found)
+    }
+
+    fn save(&self, key: &CheckpointKey, checkpoint: Checkpoint) -> Result<(), StateError> {
+        if self.lock.is_none() {
+            return Err(StateError::Fatal(format!(
+                "the state folder {} is open for reading",
+                self.root.display()
+            )));
+        }
+        let path = self.path_of(key);
+        let slot = self.slot(key);
+        let mut known = locked(&slot);
+        let durable = match std::mem::replace(&mut *known, Known::Unread) {
+            Known::Read(durable) => durable,
+            Known::Unread => match read(&path)? {
+                Some((stored, _)) if stored != *key => {
+                    return Err(bad_file(&path, "belongs to another stream, shard or sink"));
+                }
+                found => found.map(|(_, checkpoint)| checkpoint),
+            },
+        };
+        if let Some(ahead) = durable.as_ref().filter(|durable| checkpoint.is_behind(durable)) {
+            let told = format!(
+                "shard {} is at {}, not {}",
+                key.shard,
+                for_people(ahead),
+                for_people(&checkpoint)
+            );
+            *known = Known::Read(durable);
+            return Err(StateError::Overtaken(told));
+        }
+        write(&path, key, &checkpoint).map_err(|error| io_error("write the state file", &path, &error))?;
+        // Memory follows the disk, never the other way round: after a failure above it stays `Unread`.
+        *known = Known::Read(Some(checkpoint));
+        Ok(())
+    }
+
+    fn slot(&self, key: &CheckpointKey) -> Slot {
+        let mut slots = locked(&self.slots);
+        if let Some(slot) = slots.get(key) {
+            return Arc::clone(slot);
+        }
+        Arc::clone(
+            slots
+                .entry(key.clone())
+                .or_insert_with(|| Arc::new(Mutex::new(Known::Unread))),
+        )
+    }
+
+    fn stream_folder(&self, stream: &str) -> PathBuf {
+        self.root.join(escape(stream, 200))
+    }
+
+    fn path_of(&self, key: &CheckpointKey) -> PathBuf {
+        // With both limits, the dots and `.json.new` a name stays below the usual 255 bytes.
+        let file = format!(
+            "{}.{}.json",
+            escape(key.shard.as_str(), 130),
+            escape(&key.sink, 100)
+        );
+        self.stream_folder(&key.stream).join(file)
+    }
+}
+
+/// A panic while the lock was held leaves no half-made state: [`Known`] is `Unread` during a write.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read(path: &Path) -> Result<Option<(CheckpointKey, Checkpoint)>, StateError> {
+    let mut text = Vec::new();
+    match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("read the state file", path, &error)),
+    }
+    let content: Content = serde_json::from_slice(&text)
+        .map_err(|error| bad_file(path, &format!("is damaged or not a state file ({error})")))?;
+    let Content {
+        stream,
+        shard,
+        sink,
+        checkpoint,
+        sub,
+        position,
+        start_time,
+        range,
+    } = content;
+    let checkpoint = Stored {
+        checkpoint,
+        sub,
+        position,
+        start_time,
+        range,
+    }
+    .to_checkpoint()
+    .map_err(|what| bad_file(path, &format!("is damaged: {what}")))?;
+    Ok(Some((
+        CheckpointKey {
+            stream,
+            shard: ShardId::new(shard),
+            sink,
+        },
+        checkpoint,
+    )))
+}
+
+fn write(path: &Path, key: &CheckpointKey, checkpoint: &Checkpoint) -> io::Result<()> {
+    let Stored {
+        checkpoint,
+        sub,
+        position,
+        start_time,
+        range,
+    } = Stored::from(checkpoint);
+    let content = Content {
+        stream: key.stream.clone(),
+        shard: key.shard.as_str().to_owned(),
+        sink: key.sink.clone(),
+        checkpoint,
+        sub,
+        position,
+        start_time,
+        range,
+    };
+    let mut text = serde_json::to_vec(&content)?;
+    text.push(b'\n');
+
+    let Some(folder) = path.parent() else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    if !folder.is_dir() {
+        fs::create_dir_all(folder)?;
+        if let Some(root) = folder.parent() {
+            sync_folder(root)?;
+        }
+    }
+    // One name per key is enough: saves of one key take turns, and the lock keeps other processes out.
+    let fresh = path.with_extension("json.new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&fresh, path)?;
+    sync_folder(folder)
+}
+
+/// A new name is durable once its folder is. (Elsewhere than on Unix a folder cannot be opened for this.)
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+fn bad_file(path: &Path, what: &str) -> StateError {
+    StateError::Fatal(format!("the state file {} {what}; {CURE}", path.display()))
+}
+
+fn io_error(what: &str, path: &Path, error: &io::Error) -> StateError {
+    use io::ErrorKind as Kind;
+    let text = format!("cannot {what} {}: {error}", path.display());
+    match error.kind() {
+        // A busy or flaky disk (a network file system) may come back; these do not by themselves.
+        Kind::PermissionDenied
+        | Kind::ReadOnlyFilesystem
+        | Kind::StorageFull
+        | Kind::QuotaExceeded
+        | Kind::FileTooLarge
+        | Kind::NotFound
+        | Kind::NotADirectory
+        | Kind::IsADirectory
+        | Kind::AlreadyExists
+        | Kind::InvalidFilename
+        | Kind::Unsupported => StateError::Fatal(text),
+        _ => StateError::Transient(text),
+    }
+}
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod tests;
