@@ -207,3 +207,6 @@ impl StateStore for DynamoDbState {
         format!("DynamoDB table {}", self.table)
     }
 }
+
+#[cfg(test)]
+mod live_tests;

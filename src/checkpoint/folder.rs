@@ -1,30 +1,25 @@
 //! How are checkpoints kept in a folder? One small JSON file each, in a folder per stream, behind a lock that lets one
 //! process write at a time.
 //!
-//! `<state>/<stream>/<shard>.<sink>.json`, the names escaped ([`super::names`]). A file is replaced whole: written
+//! `<state>/<stream>/<shard>.<sink>.json`, the names escaped (`names.rs`). A file is replaced whole: written
 //! beside its place, synced, renamed over, the folder synced. So a crash leaves the old or the new one, never half.
 
+mod file;
+mod lock;
+
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
+pub use self::lock::holder_note;
 
+use self::file::{bad_file, io_error, read, write};
 use super::names::escape;
-use super::stored::{Stored, for_people};
+use super::stored::for_people;
 use super::{Checkpoint, CheckpointKey, StateError, StateStore};
 use crate::BoxFuture;
-use crate::change::ShardId;
-use crate::clock::Clock;
-
-/// No stream's folder can have this name: escaping leaves no dot.
-const LOCK: &str = "watershed.lock";
-/// Far more than a state file ever has; what is larger is not ours and is not read into memory.
-const MAX_FILE: u64 = 64 * 1024;
-const CURE: &str = "delete it: the lake's own chain of ranges is the truth, so the lake stays exactly-once and the \
-                    next start only walks that chain";
 
 /// Checkpoints in a folder of this machine.
 #[derive(Debug, Clone)]
@@ -50,78 +45,12 @@ enum Known {
     Read(Option<Checkpoint>),
 }
 
-/// A state file's content.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Content {
-    stream: String,
-    shard: String,
-    sink: String,
-    checkpoint: String,
-    #[serde(rename = "checkpointSubSequenceNumber")]
-    sub: u32,
-    position: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    start_time: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    range: Option<u64>,
-}
-
-/// What the holder of a state folder writes into its lock file, for whoever finds it locked: process, host, time.
-pub fn holder_note(clock: &Clock) -> String {
-    let since = match jiff::Timestamp::from_microsecond(clock.wall_micros()) {
-        Ok(time) => format!("{time:.0}"),
-        Err(_) => "an unknown time".to_owned(),
-    };
-    format!("process {} on {} since {since}", std::process::id(), host_name())
-}
-
-fn host_name() -> String {
-    // The standard library does not know the host's name, and a message is not worth a dependency.
-    ["/proc/sys/kernel/hostname", "/etc/hostname"]
-        .iter()
-        .find_map(|file| fs::read_to_string(file).ok())
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .map(|name| name.trim().to_owned())
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "an unknown host".to_owned())
-}
-
 impl FolderState {
     /// Opens the folder for this process alone, creating it if need be. `holder_note` (see [`holder_note`]) is what
     /// another process will be told while this one runs.
     pub fn open(path: &Path, holder_note: &str) -> Result<Self, StateError> {
         fs::create_dir_all(path).map_err(|error| io_error("create the state folder", path, &error))?;
-        let lock_path = path.join(LOCK);
-        let failed = |error: &io::Error| io_error("lock the state folder with", &lock_path, error);
-        // Not truncated on opening: it may be another's, who is named in it.
-        let mut options = OpenOptions::new();
-        let mut lock = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&lock_path)
-            .map_err(|error| failed(&error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut note = String::new();
-                let holder = match (&lock).take(400).read_to_string(&mut note) {
-                    Ok(_) if !note.trim().is_empty() => note.trim(),
-                    _ => "another process",
-                };
-                return Err(StateError::Fatal(format!(
-                    "the state folder {} is held by {holder}; stop it or use another `state`",
-                    path.display()
-                )));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(&error)),
-        }
-        let note = format!("{holder_note}\n");
-        lock.set_len(0)
-            .and_then(|()| lock.write_all(note.as_bytes()))
-            .map_err(|error| failed(&error))?;
+        let lock = lock::take(path, holder_note)?;
         Ok(Self::over(path, Some(lock)))
     }
 
@@ -288,117 +217,5 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read(path: &Path) -> Result<Option<(CheckpointKey, Checkpoint)>, StateError> {
-    let mut text = Vec::new();
-    match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text)) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error("read the state file", path, &error)),
-    }
-    let content: Content = serde_json::from_slice(&text)
-        .map_err(|error| bad_file(path, &format!("is damaged or not a state file ({error})")))?;
-    let Content {
-        stream,
-        shard,
-        sink,
-        checkpoint,
-        sub,
-        position,
-        start_time,
-        range,
-    } = content;
-    let checkpoint = Stored {
-        checkpoint,
-        sub,
-        position,
-        start_time,
-        range,
-    }
-    .to_checkpoint()
-    .map_err(|what| bad_file(path, &format!("is damaged: {what}")))?;
-    Ok(Some((
-        CheckpointKey {
-            stream,
-            shard: ShardId::new(shard),
-            sink,
-        },
-        checkpoint,
-    )))
-}
-
-fn write(path: &Path, key: &CheckpointKey, checkpoint: &Checkpoint) -> io::Result<()> {
-    let Stored {
-        checkpoint,
-        sub,
-        position,
-        start_time,
-        range,
-    } = Stored::from(checkpoint);
-    let content = Content {
-        stream: key.stream.clone(),
-        shard: key.shard.as_str().to_owned(),
-        sink: key.sink.clone(),
-        checkpoint,
-        sub,
-        position,
-        start_time,
-        range,
-    };
-    let mut text = serde_json::to_vec(&content)?;
-    text.push(b'\n');
-
-    let Some(folder) = path.parent() else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    if !folder.is_dir() {
-        fs::create_dir_all(folder)?;
-        if let Some(root) = folder.parent() {
-            sync_folder(root)?;
-        }
-    }
-    // One name per key is enough: saves of one key take turns, and the lock keeps other processes out.
-    let fresh = path.with_extension("json.new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(&fresh, path)?;
-    sync_folder(folder)
-}
-
-/// A new name is durable once its folder is. (Elsewhere than on Unix a folder cannot be opened for this.)
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
-}
-
-fn bad_file(path: &Path, what: &str) -> StateError {
-    StateError::Fatal(format!("the state file {} {what}; {CURE}", path.display()))
-}
-
-fn io_error(what: &str, path: &Path, error: &io::Error) -> StateError {
-    use io::ErrorKind as Kind;
-    let text = format!("cannot {what} {}: {error}", path.display());
-    match error.kind() {
-        // A busy or flaky disk (a network file system) may come back; these do not by themselves.
-        Kind::PermissionDenied
-        | Kind::ReadOnlyFilesystem
-        | Kind::StorageFull
-        | Kind::QuotaExceeded
-        | Kind::FileTooLarge
-        | Kind::NotFound
-        | Kind::NotADirectory
-        | Kind::IsADirectory
-        | Kind::AlreadyExists
-        | Kind::InvalidFilename
-        | Kind::Unsupported => StateError::Fatal(text),
-        _ => StateError::Transient(text),
-    }
-}
-
 #[cfg(test)]
-#[path = "folder_tests.rs"]
 mod tests;

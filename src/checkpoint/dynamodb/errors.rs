@@ -1,6 +1,6 @@
 //! Which failures of the state table pass by themselves, and which need somebody to mend them?
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::checkpoint::StateError;
@@ -8,20 +8,21 @@ use crate::checkpoint::StateError;
 /// Sorts an SDK error. `what` was to be done with `table`.
 pub(super) fn state_error<E>(what: &str, table: &str, error: &SdkError<E, HttpResponse>) -> StateError
 where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let because = match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
         // Not an answer of the service: the cause is further down the chain.
-        _ => one_line(&DisplayErrorContext(error).to_string()),
+        _ => chain(error),
     };
     let text = format!("cannot {what} {table}: {because}");
     match error {
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => StateError::Transient(text),
-        SdkError::DispatchFailure(failure) if failure.is_user() || is_about_credentials(&because) => {
-            StateError::Fatal(text)
-        }
+        SdkError::DispatchFailure(_) if is_about_credentials(error) => StateError::Fatal(format!(
+            "{text}; set up AWS credentials: a profile, a role or AWS_ACCESS_KEY_ID"
+        )),
+        SdkError::DispatchFailure(failure) if failure.is_user() => StateError::Fatal(text),
         SdkError::DispatchFailure(_) => StateError::Transient(text),
         SdkError::ServiceError(service) => {
             let passes = service.raw().status().as_u16() >= 500 || error.code().is_some_and(is_passing_code);
@@ -63,8 +64,10 @@ fn is_passing_code(code: &str) -> bool {
 }
 
 /// Missing credentials come as a failed dispatch. A pipeline that waits a quarter of an hour to say so helps nobody.
-fn is_about_credentials(text: &str) -> bool {
-    text.contains("CredentialsNotLoaded") || text.contains("InvalidConfiguration")
+/// The SDK hides the type, but not its name.
+fn is_about_credentials(error: &dyn std::fmt::Debug) -> bool {
+    let names = format!("{error:?}");
+    names.contains("CredentialsNotLoaded") || names.contains("InvalidConfiguration")
 }
 
 fn with_cure(text: String, code: Option<&str>, table: &str) -> String {
@@ -82,8 +85,10 @@ fn with_cure(text: String, code: Option<&str>, table: &str) -> String {
     text + cure
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// The error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
@@ -146,5 +151,30 @@ mod tests {
         ] {
             text(state_error("write the state table", "t", &error), false);
         }
+    }
+
+    #[tokio::test]
+    async fn missing_credentials_are_said_at_once() {
+        // Looks into the environment only; nothing is sent anywhere.
+        if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() {
+            return;
+        }
+        let provider = aws_config::environment::EnvironmentVariableCredentialsProvider::new();
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+            .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
+            .credentials_provider(provider)
+            .endpoint_url("http://127.0.0.1:9")
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build();
+        let client = aws_sdk_dynamodb::Client::from_conf(config);
+        let error = client.describe_table().table_name("t").send().await.unwrap_err();
+        let text = text(state_error("look at the state table", "t", &error), false);
+        assert!(
+            text.ends_with(
+                "environment variable not set; set up AWS credentials: a profile, a role or AWS_ACCESS_KEY_ID"
+            ),
+            "{text}"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Does the folder keep checkpoints across restarts, refuse what is not its own, and let one process in?
 
 use super::*;
-use crate::change::{Position, SequenceNumber};
+use crate::change::{Position, SequenceNumber, ShardId};
+use crate::clock::Clock;
 use crate::testing::state::conformance;
 
 fn at(number: u64, range: u64) -> Checkpoint {
