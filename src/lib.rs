@@ -19,6 +19,9 @@ pub mod decode;
 pub mod lake;
 pub mod pipeline;
 pub mod source;
+pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 /// A boxed future that may move between threads: what the traits of the seams answer with, so that they stay usable
 /// as trait objects.

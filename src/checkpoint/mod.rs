@@ -2,6 +2,12 @@
 //!
 //! A checkpoint is written after what it speaks of is durable; it may lag behind the lake, never lead it.
 
+pub mod dynamodb;
+pub mod folder;
+mod names;
+pub mod patient;
+mod stored;
+
 use crate::BoxFuture;
 use crate::change::{Position, ShardId};
 use serde::{Deserialize, Serialize};
@@ -63,11 +69,18 @@ pub enum StateError {
 /// Keeps checkpoints.
 pub trait StateStore: Send + Sync + 'static {
     /// All checkpoints of one stream.
-    fn load<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>>;
+    fn load<'a>(
+        &'a self,
+        stream: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>>;
 
     /// Saves one checkpoint, durably before it answers. A checkpoint never moves backward: one that would is
     /// [`StateError::Overtaken`]; saving the same one again is no error.
-    fn save<'a>(&'a self, key: &'a CheckpointKey, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>>;
+    fn save<'a>(
+        &'a self,
+        key: &'a CheckpointKey,
+        checkpoint: &'a Checkpoint,
+    ) -> BoxFuture<'a, Result<(), StateError>>;
 
     /// Where the state is, for people.
     fn describe(&self) -> String;
