@@ -3,6 +3,23 @@
 //! DynamoDB Streams, Kinesis and recorded files implement [`StreamApi`]; so does the simulated world. Everything
 //! above it (lineage, reading, order, recovery) is one engine.
 
+mod aws;
+mod dynamodb_streams;
+mod dynamodb_tables;
+mod json_walk;
+mod kinesis;
+mod kinesis_page;
+mod kpl;
+mod raw_page;
+mod streams_page;
+mod wire_error;
+
+pub use aws::{ATTEMPT_TIMEOUT, Aws, AwsError, CONNECT_TIMEOUT, S3_ATTEMPT_TIMEOUT};
+pub use dynamodb_streams::{DynamoDbStream, STREAMS_PACE};
+pub use dynamodb_tables::{DynamoDbFinder, KeyAttribute, KeyKind, TableFacts};
+pub use kinesis::{KINESIS_PACE, KinesisFinder, KinesisStream};
+pub use kpl::{UserRecord, deaggregate};
+
 use std::fmt;
 use std::sync::Arc;
 
