@@ -13,6 +13,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::config::ProvideCredentials as _;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::wire_error::{CREDENTIALS_CURE, chain};
 
@@ -48,11 +49,7 @@ impl Aws {
     ///
     /// It asks for credentials once, so that a missing profile is told at the start and not by the first call.
     pub async fn load() -> Result<Self, AwsError> {
-        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(
-            aws_smithy_http_client::Builder::new()
-                .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                .build_https(),
-        );
+        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client());
         let aws = Self::from_config(&loader.load().await);
         aws.check().await?;
         Ok(aws)
@@ -135,6 +132,13 @@ impl fmt::Debug for Aws {
             .field("region", &self.region())
             .finish_non_exhaustive()
     }
+}
+
+/// Speaks `https`, and plain `http` where an endpoint says so.
+pub(super) fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https()
 }
 
 /// Retries of the calls a shard reader makes. One more attempt mends a connection that had died idle and a clock that

@@ -13,6 +13,8 @@ mod kpl;
 mod raw_page;
 mod streams_page;
 mod wire_error;
+#[cfg(test)]
+mod wire_tests;
 
 pub use aws::{ATTEMPT_TIMEOUT, Aws, AwsError, CONNECT_TIMEOUT, S3_ATTEMPT_TIMEOUT};
 pub use dynamodb_streams::{DynamoDbStream, STREAMS_PACE};
