@@ -9,7 +9,7 @@ use aws_sdk_dynamodbstreams::primitives::DateTime;
 use aws_sdk_dynamodbstreams::types::{Shard, ShardIteratorType, StreamStatus};
 
 use crate::BoxFuture;
-use crate::change::{Channel, Position, Record, ShardId, TableName};
+use crate::change::{Channel, Position, Record, SequenceNumber, ShardId, TableName};
 
 use super::aws::reader_retries;
 use super::raw_page::RawPage;
@@ -130,10 +130,10 @@ impl DynamoDbStream {
                 .timestamp(to_millis(micros)),
             ReadFrom::At(sequence) => request
                 .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                .sequence_number(sequence.as_str()),
+                .sequence_number(to_digits(&sequence)),
             ReadFrom::After(sequence) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                .sequence_number(sequence.as_str()),
+                .sequence_number(to_digits(&sequence)),
         };
         let request = request
             .customize()
@@ -228,6 +228,12 @@ fn shard_info(shard: Shard) -> Option<ShardInfo> {
             .sequence_number_range
             .is_some_and(|range| range.ending_sequence_number.is_some()),
     })
+}
+
+/// As the service wants it back: 21 digits at least. AWS's own numbers have them; those of DynamoDB Local have leading
+/// zeros, which [`SequenceNumber`] dropped.
+fn to_digits(sequence: &SequenceNumber) -> String {
+    format!("{:0>21}", sequence.as_str())
 }
 
 /// The services know milliseconds: rounded down, so that no record at or after the time is left out.

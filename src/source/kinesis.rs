@@ -43,6 +43,7 @@ pub struct KinesisStream {
     client: Client,
     identity: StreamIdentity,
     arn: String,
+    name: String,
     pace: Pace,
 }
 
@@ -82,6 +83,7 @@ impl KinesisStream {
             client,
             identity,
             arn: summary.stream_arn,
+            name: summary.stream_name,
             pace: KINESIS_PACE,
         })
     }
@@ -101,7 +103,8 @@ impl KinesisStream {
         // A token stands for the stream too; naming both is refused.
         let request = match from {
             Some(token) => request.next_token(token),
-            None => request.stream_arn(&self.arn),
+            // AWS prefers the ARN and takes both; some local servers know only the name.
+            None => request.stream_arn(&self.arn).stream_name(&self.name),
         };
         let answer = request.send().await.map_err(|error| stream_error(&error, call))?;
         let next = answer.next_token.filter(|token| !token.is_empty());
@@ -133,6 +136,7 @@ impl KinesisStream {
             .client
             .get_shard_iterator()
             .stream_arn(&self.arn)
+            .stream_name(&self.name)
             .shard_id(shard.as_str());
         let request = match from {
             ReadFrom::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),

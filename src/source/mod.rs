@@ -9,6 +9,8 @@ mod dynamodb_tables;
 mod json_walk;
 mod kinesis;
 mod kinesis_page;
+#[cfg(test)]
+mod kinesis_tests;
 mod kpl;
 mod raw_page;
 mod streams_page;

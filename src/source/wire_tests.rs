@@ -123,7 +123,7 @@ fn configuration(url: &str) -> SdkConfig {
         .build()
 }
 
-fn aws(url: &str) -> Aws {
+pub(super) fn aws(url: &str) -> Aws {
     Aws::from_config(&configuration(url))
 }
 
@@ -299,7 +299,7 @@ async fn every_start_is_asked_for_as_the_service_names_it() {
         ]
     );
     assert_eq!(requests[2].1["Timestamp"].as_f64(), Some(1_791_316_726.48));
-    assert_eq!(requests[4].1["SequenceNumber"], "42");
+    assert_eq!(requests[4].1["SequenceNumber"], "000000000000000000042");
 }
 
 #[tokio::test]
