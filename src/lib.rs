@@ -16,6 +16,7 @@ pub mod change;
 pub mod checkpoint;
 pub mod clock;
 pub mod decode;
+pub mod engine;
 pub mod lake;
 pub mod pipeline;
 pub mod source;

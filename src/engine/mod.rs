@@ -25,7 +25,8 @@ use crate::clock::Clock;
 use crate::lake::{Lake, LakeError};
 use crate::source::lineage::StartPolicy;
 use crate::source::{StreamApi, StreamError, StreamFinder};
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::Metrics;
+use crate::telemetry::health::Health;
 use budget::Budget;
 use totals::Totals;
 

@@ -11,12 +11,13 @@ use super::budget::{Budget, Reservation};
 use super::stream::LAKE;
 use super::{EngineError, OnGap, Shared};
 use crate::change::{Record, ShardId};
-use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt, save_patiently};
+use crate::checkpoint::patient::save_patiently;
+use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt};
 use crate::lake::LakeError;
-use crate::lake::shard::LakeShard;
+use crate::lake::shard::{Committed, LakeShard};
 use crate::source::reader::{Page, Read, ReadError, ShardReader};
 use crate::source::{Pace, ReadFrom, StreamApi};
-use crate::telemetry::Watched;
+use crate::telemetry::health::Watched;
 
 /// Empty pages in a row after which a shard counts as read to its tip, where the service does not say how far behind
 /// one is. DynamoDB Streams answers empty pages inside a shard too, but not many in a row.
@@ -239,7 +240,7 @@ impl Shard {
         let now = shared.clock.now();
         shared.totals.committed(&committed);
         self.watched.progress(now, false);
-        shared.metrics.committed(&committed, now.saturating_duration_since(began), shared.clock.wall_micros());
+        count(&shared, &committed, now.saturating_duration_since(began));
         tracing::debug!(
             shard = %self.task.shard, range = committed.range, end = %committed.end, files = committed.files.len(),
             "range committed"
@@ -290,6 +291,23 @@ impl Shard {
         shared.totals.gap();
         self.save_durable().await
     }
+}
+
+/// Counts a range that became durable.
+fn count(shared: &Shared, range: &Committed, took: Duration) {
+    let metrics = &shared.metrics;
+    for ((table, operation), rows) in &range.operations {
+        metrics.rows_written.with([table, operation]).inc_by(*rows);
+    }
+    for (table, _, bytes) in &range.files {
+        metrics.files_written.with([table]).inc();
+        metrics.file_bytes_written.with([table]).inc_by(*bytes);
+    }
+    metrics.ranges_committed.with([]).inc();
+    metrics.undecodable.with([]).inc_by(range.undecodable);
+    metrics.unknown_types.with([]).inc_by(range.misfits.unknown);
+    metrics.commit.with([]).observe(took.as_secs_f64());
+    metrics.last_progress.with([]).set(shared.clock.wall_micros() as f64 / 1e6);
 }
 
 /// A page on its way to the lake, and the memory it takes.

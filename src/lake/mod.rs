@@ -18,6 +18,7 @@ pub mod columns;
 pub mod file;
 pub mod partition;
 pub mod placement;
+mod publish;
 pub mod range;
 pub mod registry;
 pub mod roll;

@@ -15,13 +15,13 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::columns::{self, Misfits, NotAdded};
-use super::file::{self, FileError, FileWriter};
+use super::file::{FileError, FileWriter};
 use super::placement::Placement;
 use super::range::{Chain, DeadLetters, Gap, Range, RangeFile};
 use super::roll::Collected;
 use super::rows::{RowOrigin, Rows};
 use super::schema::{TableRules, TableSchema};
-use super::settle::{self, Settled};
+use super::publish::Publisher;
 use super::{Lake, LakeError, rfc3339};
 use crate::change::{Position, Record, TableName};
 use crate::decode::envelope::{self, Envelope};
@@ -55,8 +55,7 @@ pub struct Committed {
 
 /// One shard's place in the lake.
 pub struct LakeShard {
-    lake: Arc<Lake>,
-    chain: Chain,
+    place: Publisher,
     /// The table of all records, where the stream knows it.
     table: Option<TableName>,
     /// The number of the next range.
@@ -119,21 +118,21 @@ impl LakeShard {
         table: Option<TableName>,
         hint: Option<u64>,
     ) -> Result<Self, LakeError> {
-        let last = last_range(&lake, &chain, hint).await?;
+        let place = Publisher { lake, chain };
+        let last = place.last_range(hint).await?;
         let mut shard = Self {
             next: last.as_ref().map_or(0, |range| range.range + 1),
             start: last.as_ref().and_then(Range::end),
             last: last.as_ref().and_then(Range::end),
             plan: None,
-            lake,
-            chain,
+            place,
             table,
             open: OpenRange::default(),
         };
         if let Some(range) = last
-            && !shard.is_complete(&range).await?
+            && !shard.place.is_complete(&range).await?
         {
-            tracing::info!(shard = %shard.chain.shard(), range = range.range, "completing a range that was left open");
+            tracing::info!(shard = %shard.place.chain.shard(), range = range.range, "completing a range that was left open");
             shard.next = range.range;
             shard.start = range.start();
             shard.last = range.start();
@@ -170,14 +169,14 @@ impl LakeShard {
 
     /// When the open range has to be closed if nothing else happens.
     pub fn deadline(&self) -> Option<Instant> {
-        let now = self.lake.clock.now();
-        (self.plan.is_none() && !self.is_clean()).then(|| now + self.lake.settings.roll.wait(&self.collected(now)))
+        let now = self.place.lake.clock.now();
+        (self.plan.is_none() && !self.is_clean()).then(|| now + self.place.lake.settings.roll.wait(&self.collected(now)))
     }
 
     /// Whether the open range has reached a limit.
     pub fn is_due(&self) -> bool {
         let full = self.open.files.len() >= MAX_FILES;
-        self.plan.is_none() && (full || self.lake.settings.roll.reached(&self.collected(self.lake.clock.now())))
+        self.plan.is_none() && (full || self.place.lake.settings.roll.reached(&self.collected(self.place.lake.clock.now())))
     }
 
     fn collected(&self, now: Instant) -> Collected {
@@ -210,7 +209,7 @@ impl LakeShard {
             self.open.first.get_or_insert(record.position);
             self.last = Some(record.position);
         }
-        let now = self.lake.clock.now();
+        let now = self.place.lake.clock.now();
         if !self.is_clean() {
             self.open.first_at.get_or_insert(now);
             self.open.last_at = Some(now);
@@ -221,7 +220,7 @@ impl LakeShard {
     /// The cheap part of [`Self::is_due`], asked for every record.
     fn is_full(&self) -> bool {
         self.plan.is_none()
-            && (self.open.records >= self.lake.settings.roll.rows || self.open.files.len() >= MAX_FILES)
+            && (self.open.records >= self.place.lake.settings.roll.rows || self.open.files.len() >= MAX_FILES)
     }
 
     /// Whether all records of the range that is being completed are here, so that [`Self::commit`] can finish it.
@@ -271,7 +270,7 @@ impl LakeShard {
         change: &Envelope<'_>,
         position: Position,
     ) -> Result<Result<usize, String>, LakeError> {
-        let rules = self.lake.rules(table).clone();
+        let rules = self.place.lake.rules(table).clone();
         let placement =
             self.open.placements.entry(table.clone()).or_insert_with(|| Placement::new(&rules.partition_by));
         let partition = match placement.folder(change) {
@@ -284,7 +283,7 @@ impl LakeShard {
             });
             let Some(planned) = planned else {
                 let why = format!("it has no file for record {position} of table {table} in `{partition}`");
-                return Err(LakeError::Diverged { path: self.chain.range_path(plan.range), why });
+                return Err(LakeError::Diverged { path: self.place.chain.range_path(plan.range), why });
             };
             self.open_planned_files().await?;
             return Ok(Ok(planned));
@@ -293,7 +292,7 @@ impl LakeShard {
         if let Some(&file) = self.open.current.get(&key) {
             return Ok(Ok(file));
         }
-        let schema = self.lake.registry.current(table).await?;
+        let schema = self.place.lake.registry.current(table).await?;
         let file = self.open_file(key.0.clone(), key.1.clone(), rules, schema, false);
         self.open.current.insert(key, file);
         Ok(Ok(file))
@@ -303,8 +302,8 @@ impl LakeShard {
         let Some(plan) = self.plan.as_ref().filter(|_| self.open.files.is_empty()) else { return Ok(()) };
         for file in plan.files.clone() {
             let table = TableName::from(file.table);
-            let rules = self.lake.rules(&table).clone();
-            let schema = self.lake.registry.version(&table, file.schema).await?;
+            let rules = self.place.lake.rules(&table).clone();
+            let schema = self.place.lake.registry.version(&table, file.schema).await?;
             self.open_file(table, file.partition, rules, schema, true);
         }
         Ok(())
@@ -318,7 +317,7 @@ impl LakeShard {
         schema: Arc<TableSchema>,
         pinned: bool,
     ) -> usize {
-        let origin = RowOrigin { shard: self.chain.shard().clone(), generation: 0 };
+        let origin = RowOrigin { shard: self.place.chain.shard().clone(), generation: 0 };
         // A pinned file's schema has every attribute that its rows need; what it lacks went to `_rest` then, too.
         let rules = if pinned { Arc::new(TableRules { max_columns: 0, ..(*rules).clone() }) } else { rules };
         let rows = Rows::new(origin, schema);
@@ -351,7 +350,7 @@ impl LakeShard {
                 look_for_new(&other, &current, &rules, &mut found);
             }
         }
-        let schema = self.lake.registry.grow(&table, &found, &rules).await?;
+        let schema = self.place.lake.registry.grow(&table, &found, &rules).await?;
         let open = &mut self.open.files[file];
         if open.encoder.is_none() {
             open.rows.grow(schema);
@@ -372,7 +371,7 @@ impl LakeShard {
         }
         let mut open = self.open.files.swap_remove(file);
         let notes = self.notes();
-        let encoded = self.lake.clock.offload(move || open.encode(&notes).map(|()| open)).await?;
+        let encoded = self.place.lake.clock.offload(move || open.encode(&notes).map(|()| open)).await?;
         self.open.files.push(encoded);
         let last = self.open.files.len() - 1;
         self.open.files.swap(file, last);
@@ -382,16 +381,16 @@ impl LakeShard {
     /// What the footer of every file of the open range says.
     fn notes(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("watershed.shard", self.chain.shard().to_string()),
+            ("watershed.shard", self.place.chain.shard().to_string()),
             ("watershed.range", self.next.to_string()),
         ]
     }
 
     fn bury(&mut self, record: &Record, table: Option<&TableName>, reason: String) -> Result<(), LakeError> {
         let position = record.position;
-        tracing::warn!(shard = %self.chain.shard(), %position, reason, "a record is no change; it goes to the dead letters");
+        tracing::warn!(shard = %self.place.chain.shard(), %position, reason, "a record is no change; it goes to the dead letters");
         let letter = DeadLetter {
-            stream_shard: self.chain.shard().as_str(),
+            stream_shard: self.place.chain.shard().as_str(),
             sequence: position.sequence.to_sortable(),
             sub: position.sub,
             table: table.map(|table| &**table),
@@ -413,15 +412,18 @@ impl LakeShard {
         let Some(end) = self.last.filter(|_| !self.is_clean()) else { return Ok(None) };
         let open = std::mem::take(&mut self.open);
         let notes = self.notes();
-        let files = self.lake.clock.offload(move || finish_files(open.files, &notes)).await?;
+        let files = self.place.lake.clock.offload(move || finish_files(open.files, &notes)).await?;
         let mut range = self.range_of(&files, end, &open.dead_letters, open.undecodable);
         range.first = open.first.map(Into::into);
-        self.settle_range(&range).await?;
+        match &self.plan {
+            Some(plan) => self.place.same(plan, &range)?,
+            None => self.place.create(&range).await?,
+        }
         for (file, entry) in files.iter().zip(&range.files) {
-            self.put_file(entry, &file.body).await?;
+            self.place.put_file(entry, &file.body).await?;
         }
         if let Some(dead) = &range.dead_letters {
-            self.put_once(&dead.path, open.dead_letters.into()).await?;
+            self.place.put_dead_letters(&dead.path, &open.dead_letters.into()).await?;
         }
         self.next += 1;
         self.start = Some(end);
@@ -437,14 +439,14 @@ impl LakeShard {
     }
 
     fn range_of(&self, files: &[FinishedFile], end: Position, dead_letters: &[u8], undecodable: u64) -> Range {
-        let now = rfc3339(self.lake.clock.wall_micros());
-        let mut range = Range::new(&self.chain, self.next, self.start, Some(end), &self.lake.writer, &now);
+        let now = rfc3339(self.place.lake.clock.wall_micros());
+        let mut range = Range::new(&self.place.chain, self.next, self.start, Some(end), &self.place.lake.writer, &now);
         range.rows = files.iter().map(|file| file.rows as u64).sum();
         range.files = files
             .iter()
             .enumerate()
             .map(|(part, file)| RangeFile {
-                path: self.chain.file_path(&file.table, &file.partition, self.next, part),
+                path: self.place.chain.file_path(&file.table, &file.partition, self.next, part),
                 table: file.table.to_string(),
                 partition: file.partition.clone(),
                 rows: file.rows as u64,
@@ -453,48 +455,14 @@ impl LakeShard {
             })
             .collect();
         range.dead_letters = (!dead_letters.is_empty())
-            .then(|| DeadLetters { path: self.chain.dead_letter_path(self.next), records: undecodable });
+            .then(|| DeadLetters { path: self.place.chain.dead_letter_path(self.next), records: undecodable });
         range
-    }
-
-    /// Creates the range object, or checks that the range being completed has come out the same.
-    async fn settle_range(&self, range: &Range) -> Result<(), LakeError> {
-        let path = self.chain.range_path(range.range);
-        if let Some(plan) = &self.plan {
-            let same = plan.files == range.files && plan.dead_letters == range.dead_letters && plan.end == range.end && plan.first == range.first;
-            let why = format!("it has {} rows in {} files, the source gives {} in {}", plan.rows, plan.files.len(), range.rows, range.files.len());
-            return if same { Ok(()) } else { Err(LakeError::Diverged { path, why }) };
-        }
-        let mine = |found: &Bytes| Range::parse(found).is_ok_and(|found| found.writer == self.lake.writer && found.end == range.end);
-        match settle::settle(&*self.lake.store, &self.lake.clock, &path, range.to_bytes(), mine).await? {
-            Settled::Mine => Ok(()),
-            Settled::Theirs(_) => {
-                Err(LakeError::Overtaken { shard: self.chain.shard().clone(), range: range.range })
-            }
-        }
-    }
-
-    /// Creates a data file, or finds there what another attempt at the same range left.
-    async fn put_file(&self, entry: &RangeFile, body: &Bytes) -> Result<(), LakeError> {
-        let rows = entry.rows as usize;
-        let same = |found: &Bytes| file::verify(found, rows).is_ok();
-        match settle::settle(&*self.lake.store, &self.lake.clock, &entry.path, body.clone(), same).await? {
-            Settled::Mine => Ok(()),
-            Settled::Theirs(_) => Err(LakeError::corrupt(&entry.path, "there is another file of this name, with other rows")),
-        }
-    }
-
-    async fn put_once(&self, path: &str, body: Bytes) -> Result<(), LakeError> {
-        match settle::settle(&*self.lake.store, &self.lake.clock, path, body.clone(), |found| *found == body).await? {
-            Settled::Mine => Ok(()),
-            Settled::Theirs(_) => Err(LakeError::corrupt(path, "there is another object of this name")),
-        }
     }
 
     /// Writes into the chain that records are missing from here on, and answers the marker's range number. Call when
     /// nothing is collected.
     pub async fn mark_gap(&mut self, reason: &str) -> Result<u64, LakeError> {
-        let now = rfc3339(self.lake.clock.wall_micros());
+        let now = rfc3339(self.place.lake.clock.wall_micros());
         if let Some(unfinished) = self.plan.take() {
             // Its records can't be read again: what is missing of its files stays missing, and the marker says so.
             self.next = unfinished.range + 1;
@@ -502,22 +470,13 @@ impl LakeShard {
             self.last = unfinished.end();
             self.open = OpenRange::default();
         }
-        let mut range = Range::new(&self.chain, self.next, self.start, self.start, &self.lake.writer, &now);
+        let mut range = Range::new(&self.place.chain, self.next, self.start, self.start, &self.place.lake.writer, &now);
         range.gap = Some(Gap { reason: reason.to_owned(), found_at: now });
-        self.settle_range(&range).await?;
+        self.place.create(&range).await?;
         self.next += 1;
         Ok(range.range)
     }
 
-    async fn is_complete(&self, range: &Range) -> Result<bool, LakeError> {
-        let paths = range.files.iter().map(|file| &file.path).chain(range.dead_letters.iter().map(|dead| &dead.path));
-        for path in paths {
-            if settle::size(&*self.lake.store, &self.lake.clock, path).await?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
 }
 
 fn look_for_new(
@@ -531,30 +490,6 @@ fn look_for_new(
         // A broken image brings nothing; its record will be found broken when its turn comes.
         let _ = columns::new_attributes(image, schema, rules, found);
     }
-}
-
-/// The last range of the chain. Only ranges behind the hint are looked at.
-async fn last_range(lake: &Lake, chain: &Chain, hint: Option<u64>) -> Result<Option<Range>, LakeError> {
-    let before_hint = hint.and_then(|hint| hint.checked_sub(1)).map(|n| chain.range_path(n));
-    let listed = settle::list(&*lake.store, &lake.clock, &chain.folder(), before_hint.as_deref()).await?;
-    let Some(last) = listed.last() else {
-        return match hint {
-            None => Ok(None),
-            Some(hint) => Err(LakeError::State(format!(
-                "the state says that range {hint} of shard {} is in the lake {}, but the lake does not have it. If the \
-                 lake was emptied or moved on purpose, delete the pipeline's state too",
-                chain.shard(),
-                lake.store.describe(),
-            ))),
-        };
-    };
-    let bytes = settle::read(&*lake.store, &lake.clock, &last.path).await?;
-    let bytes = bytes.ok_or_else(|| LakeError::corrupt(&last.path, "it was listed, but is not there"))?;
-    let range = Range::parse(&bytes).map_err(|why| LakeError::corrupt(&last.path, &why))?;
-    if chain.range_path(range.range) != last.path {
-        return Err(LakeError::corrupt(&last.path, "it is another range than its name says"));
-    }
-    Ok(Some(range))
 }
 
 struct FinishedFile {

@@ -3,15 +3,34 @@
 //! DynamoDB Streams, Kinesis and recorded files implement [`StreamApi`]; so does the simulated world. Everything
 //! above it (lineage, reading, order, recovery) is one engine.
 
+mod aws;
+mod dynamodb_streams;
+mod dynamodb_tables;
+pub mod file;
+mod json_walk;
+mod kinesis;
+mod kinesis_page;
+#[cfg(test)]
+mod kinesis_tests;
+mod kpl;
+pub mod lineage;
+mod raw_page;
+pub mod reader;
+mod streams_page;
+pub mod unwrap;
+mod wire_error;
+#[cfg(test)]
+mod wire_tests;
+
+pub use aws::{ATTEMPT_TIMEOUT, Aws, AwsError, CONNECT_TIMEOUT, S3_ATTEMPT_TIMEOUT};
+pub use dynamodb_streams::{DynamoDbStream, STREAMS_PACE};
+pub use dynamodb_tables::{DynamoDbFinder, KeyAttribute, KeyKind, TableFacts};
+pub use kinesis::{KINESIS_PACE, KinesisFinder, KinesisStream};
+pub use kpl::{UserRecord, deaggregate};
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-
-pub mod file;
-pub mod kpl;
-pub mod lineage;
-pub mod reader;
-pub mod unwrap;
 
 use crate::BoxFuture;
 use crate::change::{Record, SequenceNumber, ShardId, TableName};

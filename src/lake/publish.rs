@@ -1,0 +1,102 @@
+//! Makes a closed range durable: creates its objects in the one order that is safe, and finds what is there already.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::file;
+use super::range::{Chain, Range, RangeFile};
+use super::settle::{self, Settled};
+use super::{Lake, LakeError};
+
+/// One shard's chain in the store.
+pub(super) struct Publisher {
+    pub(super) lake: Arc<Lake>,
+    pub(super) chain: Chain,
+}
+
+impl Publisher {
+    /// The last range of the chain. Only ranges from the hint on, which is known to be durable, are looked at.
+    pub(super) async fn last_range(&self, hint: Option<u64>) -> Result<Option<Range>, LakeError> {
+        let (lake, chain) = (&self.lake, &self.chain);
+        let before_hint = hint.and_then(|hint| hint.checked_sub(1)).map(|n| chain.range_path(n));
+        let listed = settle::list(&*lake.store, &lake.clock, &chain.folder(), before_hint.as_deref()).await?;
+        let Some(last) = listed.last() else {
+            return match hint {
+                None => Ok(None),
+                Some(hint) => Err(LakeError::State(format!(
+                    "the state says that range {hint} of shard {} is in the lake {}, but the lake does not have it. If \
+                     the lake was emptied or moved on purpose, delete the pipeline's state too",
+                    chain.shard(),
+                    lake.store.describe(),
+                ))),
+            };
+        };
+        let bytes = settle::read(&*lake.store, &lake.clock, &last.path).await?;
+        let bytes = bytes.ok_or_else(|| LakeError::corrupt(&last.path, "it was listed, but is not there"))?;
+        let range = Range::parse(&bytes).map_err(|why| LakeError::corrupt(&last.path, &why))?;
+        if chain.range_path(range.range) != last.path {
+            return Err(LakeError::corrupt(&last.path, "it is another range than its name says"));
+        }
+        Ok(Some(range))
+    }
+
+    /// Whether all objects of a range are there.
+    pub(super) async fn is_complete(&self, range: &Range) -> Result<bool, LakeError> {
+        let files = range.files.iter().map(|file| &file.path);
+        for path in files.chain(range.dead_letters.iter().map(|dead| &dead.path)) {
+            if settle::size(&*self.lake.store, &self.lake.clock, path).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Creates a range's object: from now on it is what these records of the shard are in the lake.
+    pub(super) async fn create(&self, range: &Range) -> Result<(), LakeError> {
+        let path = self.chain.range_path(range.range);
+        let mine = |found: &Bytes| Range::parse(found).is_ok_and(|found| found == *range);
+        match settle::settle(&*self.lake.store, &self.lake.clock, &path, range.to_bytes(), mine).await? {
+            Settled::Mine => Ok(()),
+            Settled::Theirs(_) => {
+                Err(LakeError::Overtaken { shard: self.chain.shard().clone(), range: range.range })
+            }
+        }
+    }
+
+    /// Checks that a range of a killed process has come out the same from the source.
+    pub(super) fn same(&self, plan: &Range, range: &Range) -> Result<(), LakeError> {
+        let of = |range: &Range| {
+            (range.first.clone(), range.end.clone(), range.files.clone(), range.dead_letters.clone())
+        };
+        if of(plan) == of(range) {
+            return Ok(());
+        }
+        let why = format!(
+            "it has {} rows in {} files, the source gives {} in {}",
+            plan.rows,
+            plan.files.len(),
+            range.rows,
+            range.files.len()
+        );
+        Err(LakeError::Diverged { path: self.chain.range_path(plan.range), why })
+    }
+
+    /// Creates a data file, or finds there what another attempt at the same range left.
+    pub(super) async fn put_file(&self, entry: &RangeFile, body: &Bytes) -> Result<(), LakeError> {
+        let rows = entry.rows as usize;
+        self.put(&entry.path, body, |found| file::verify(found, rows).is_ok()).await
+    }
+
+    /// Creates the object with a range's dead letters.
+    pub(super) async fn put_dead_letters(&self, path: &str, body: &Bytes) -> Result<(), LakeError> {
+        self.put(path, body, |found| found == body).await
+    }
+
+    async fn put(&self, path: &str, body: &Bytes, same: impl Fn(&Bytes) -> bool) -> Result<(), LakeError> {
+        match settle::settle(&*self.lake.store, &self.lake.clock, path, body.clone(), same).await? {
+            Settled::Mine => Ok(()),
+            Settled::Theirs(_) => Err(LakeError::corrupt(path, "there is another object of this name")),
+        }
+    }
+}
