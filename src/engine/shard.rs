@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::{Budget, Reservation};
@@ -99,11 +100,10 @@ impl Shard {
 
     async fn follow(mut self) -> Result<Ended, EngineError> {
         let shared = self.task.shared.clone();
-        let permit = match self.lake.unfinished() {
+        let mut permit = match self.lake.unfinished() {
             Some(_) => shared.recoveries.clone().acquire_owned().await.ok(),
             None => None,
         };
-        let mut permit = permit;
         let mut reader = ShardReader::new(
             self.task.api.clone(),
             shared.clock.clone(),
@@ -112,7 +112,8 @@ impl Shard {
             self.lake.position(),
         );
         loop {
-            let stopped = self.read_until_stopped(&mut reader, &mut permit).await?;
+            let stopped;
+            (reader, stopped) = self.read_until_stopped(reader, &mut permit).await?;
             let whole = self.lake.unfinished().is_none() || self.lake.plan_is_reached();
             if whole {
                 self.commit().await?;
@@ -159,47 +160,37 @@ impl Shard {
         }
     }
 
-    /// The central loop: pages in, ranges out.
+    /// The central loop: pages in, ranges out. The reader runs ahead in a task of its own, so that the next page comes
+    /// while this one is decoded.
     async fn read_until_stopped(
         &mut self,
-        reader: &mut ShardReader,
-        permit: &mut Option<tokio::sync::OwnedSemaphorePermit>,
-    ) -> Result<Stopped, EngineError> {
+        reader: ShardReader,
+        permit: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<(ShardReader, Stopped), EngineError> {
         let shared = self.task.shared.clone();
         let mut pressure = shared.budget.pressure();
         let (send, mut pages) = mpsc::channel(1);
-        let reading = Reading {
-            shared: &shared,
-            pace: self.task.api.pace(),
-            stream: self.task.api.identity().table.as_deref().unwrap_or("stream").to_owned(),
-            watched: self.watched.clone(),
-            recovering: self.recovering.clone(),
-            stop: self.task.stop.clone(),
-        };
-        let reading = reading.run(reader, send);
-        tokio::pin!(reading);
-        let mut stopped = None;
+        let mut reading = JoinSet::new();
+        reading.spawn(self.reading().run(reader, send));
         loop {
             let deadline = self.lake.deadline();
             tokio::select! {
                 biased;
-                page = pages.recv() => match (page, stopped.take()) {
-                    (Some(delivery), earlier) => {
-                        stopped = earlier;
-                        let Delivery { page, reservation } = delivery;
+                delivery = pages.recv() => match delivery {
+                    Some(Delivery { page, reservation }) => {
                         self.take(&page.records).await?;
-                        drop(page);
-                        self.held.set(self.lake.memory());
-                        drop(reservation);
+                        drop((page, reservation));
                         if self.lake.unfinished().is_none() {
                             *permit = None;
                         }
                     }
-                    (None, Some(stopped)) => return Ok(stopped),
-                    // The sender is dropped with the reading future's end, which has been seen then.
-                    (None, None) => return Ok(reading.await),
+                    None => match reading.join_next().await {
+                        Some(Ok(stopped)) => return Ok(stopped),
+                        Some(Err(join)) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+                        // Only a runtime that shuts down cancels the reader; then nobody waits for an answer.
+                        _ => std::future::pending().await,
+                    },
                 },
-                ended = &mut reading, if stopped.is_none() => stopped = Some(ended),
                 Ok(()) = pressure.changed() => {
                     if self.lake.unfinished().is_none() && shared.budget.is_large(self.lake.memory()) {
                         self.commit().await?;
@@ -212,6 +203,23 @@ impl Shard {
                 }
             }
         }
+    }
+
+    fn reading(&self) -> Reading {
+        Reading {
+            shared: self.task.shared.clone(),
+            pace: self.task.api.pace(),
+            stream: self.stream_label(),
+            watched: self.watched.clone(),
+            recovering: self.recovering.clone(),
+            stop: self.task.stop.clone(),
+        }
+    }
+
+    /// The stream's name in metrics: the table's, or where a stream carries several its own without its creation.
+    fn stream_label(&self) -> String {
+        let identity = self.task.api.identity();
+        identity.table.as_deref().unwrap_or(&identity.id).to_owned()
     }
 
     async fn take(&mut self, records: &[Record]) -> Result<(), EngineError> {
@@ -280,7 +288,7 @@ impl Shard {
     /// Records are lost: counts, says and marks it, and goes on or not as the pipeline says.
     async fn gap(&mut self, reason: &str, what: &str) -> Result<(), EngineError> {
         let shared = self.task.shared.clone();
-        let stream = self.task.api.identity().table.as_deref().unwrap_or("stream").to_owned();
+        let stream = self.stream_label();
         shared.metrics.gaps.with([&stream, reason]).inc();
         tracing::error!(shard = %self.task.shard, reason, what, "records are lost in the source");
         if shared.settings.on_gap == OnGap::Fail {
@@ -317,8 +325,8 @@ struct Delivery {
 }
 
 /// The reading side: one page ahead of the lake.
-struct Reading<'a> {
-    shared: &'a Shared,
+struct Reading {
+    shared: Arc<Shared>,
     pace: Pace,
     stream: String,
     watched: Watched,
@@ -326,8 +334,13 @@ struct Reading<'a> {
     stop: CancellationToken,
 }
 
-impl Reading<'_> {
-    async fn run(self, reader: &mut ShardReader, pages: mpsc::Sender<Delivery>) -> Stopped {
+impl Reading {
+    async fn run(self, mut reader: ShardReader, pages: mpsc::Sender<Delivery>) -> (ShardReader, Stopped) {
+        let stopped = self.read(&mut reader, pages).await;
+        (reader, stopped)
+    }
+
+    async fn read(&self, reader: &mut ShardReader, pages: mpsc::Sender<Delivery>) -> Stopped {
         let mut page_bytes = self.pace.page_bytes;
         let mut empty_pages = 0;
         loop {
