@@ -13,7 +13,7 @@ use super::stream::LAKE;
 use super::{EngineError, OnGap, Shared};
 use crate::change::{Record, ShardId};
 use crate::checkpoint::patient::save_patiently;
-use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt};
+use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt, StateError};
 use crate::lake::LakeError;
 use crate::lake::shard::{Committed, LakeShard};
 use crate::source::reader::{Page, Read, ReadError, ShardReader};
@@ -26,6 +26,9 @@ const EMPTY_PAGES_AT_TIP: u32 = 4;
 
 /// The least memory reserved for a page.
 const LEAST_PAGE: usize = 64 << 10;
+
+/// How long a shard rests after another process was faster, so that two that race don't do all work twice.
+const AFTER_OVERTAKEN: Duration = Duration::from_secs(2);
 
 /// What a shard's task works with.
 pub(super) struct ShardTask {
@@ -60,15 +63,18 @@ enum Stopped {
 }
 
 pub(super) async fn run(task: ShardTask) -> Result<Ended, EngineError> {
-    match Shard::open(task).await {
-        Ok(shard) => match shard.follow().await {
-            Err(EngineError::Lake(LakeError::Overtaken { shard, range })) => {
-                tracing::warn!(%shard, range, "another process writes this shard; going on behind it");
-                Ok(Ended::Overtaken)
-            }
-            other => other,
-        },
+    let (clock, shard) = (task.shared.clock.clone(), task.shard.clone());
+    let ended = match Shard::open(task).await {
+        Ok(shard) => shard.follow().await,
         Err(error) => Err(error),
+    };
+    match ended {
+        Err(EngineError::Lake(LakeError::Overtaken { .. }) | EngineError::State(StateError::Overtaken(_))) => {
+            tracing::warn!(%shard, "another process is ahead in this shard; going on behind it");
+            clock.sleep(clock.jittered(AFTER_OVERTAKEN)).await;
+            Ok(Ended::Overtaken)
+        }
+        other => other,
     }
 }
 
