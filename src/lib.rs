@@ -17,6 +17,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod lake;
+pub mod pipeline;
 pub mod source;
 
 /// A boxed future that may move between threads: what the traits of the seams answer with, so that they stay usable
