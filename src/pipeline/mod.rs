@@ -25,6 +25,9 @@ mod section;
 pub mod spec;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use check::check;
 pub use load::load;
 pub use problem::{Place, Problem};
