@@ -14,6 +14,7 @@
 
 pub mod change;
 pub mod checkpoint;
+pub mod cli;
 pub mod clock;
 pub mod decode;
 pub mod engine;

@@ -1,0 +1,264 @@
+//! What can be written on the command line?
+//!
+//! Only the definition; `main` runs what was asked for. Logs go to stderr, data to stdout.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+/// Exit code: done.
+pub const EXIT_DONE: u8 = 0;
+/// Exit code: it failed while it ran.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code: the command line or a pipeline file is wrong. clap uses the same for what it refuses.
+pub const EXIT_WRONG: u8 = 2;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed while running
+  2  the command line or a pipeline file is wrong";
+
+/// Lands every change of DynamoDB tables as typed Parquet in a lake, each exactly once.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(
+    name = "watershed",
+    version,
+    long_about = "Reads every item-level change of DynamoDB tables from DynamoDB Streams, from Kinesis or from recorded \
+        files, and lands all of them as typed Parquet in a folder or in S3, each exactly once.\n\n\
+        What to read and where to land it is said in a pipeline file; `pipelines/README.md` explains its keys. AWS \
+        credentials, region and endpoints are the SDK's own: profiles, roles, AWS_REGION, AWS_ENDPOINT_URL. Logs go to \
+        stderr, data to stdout.",
+    after_long_help = EXIT_CODES,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// Log more: once for details, twice for every call
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 100)]
+    pub verbose: u8,
+
+    /// How log lines look
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        display_order = 101
+    )]
+    pub log_format: LogFormat,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Tail the source into the lake
+    #[command(
+        long_about = "Tails the source into the lake until it is told to stop.\n\n\
+            SIGTERM and Ctrl-C drain: reading stops, what was read is written and checkpointed, and the exit code is 0 \
+            if that took no longer than `shutdown_grace`. However it ends, the next run goes on where the lake ends.",
+        after_long_help = concat!(
+            "Examples:\n",
+            "  watershed run pipelines/quickstart.toml --once\n",
+            "  AWS_PROFILE=prod watershed run forum.toml --log-format json\n\n",
+            "Exit codes:\n",
+            "  0  stopped by a signal and all is durable; with --once: all that was there is durable\n",
+            "  1  failed while running: the last log line says why and what to do\n",
+            "  2  the command line or the pipeline file is wrong"
+        )
+    )]
+    Run {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE.toml")]
+        pipeline: PathBuf,
+        /// Stop when the tip of every shard was reached and all is durable
+        #[arg(long)]
+        once: bool,
+    },
+
+    /// Find every mistake in pipeline files
+    #[command(
+        long_about = "Finds every mistake in pipeline files at once and says where it is and how to mend it.\n\n\
+            Reads nothing but these files: no network, no credentials.",
+        after_long_help = concat!(
+            "Examples:\n",
+            "  watershed check pipelines/*.toml\n\n",
+            "Exit codes:\n",
+            "  0  all files are right\n",
+            "  2  there are mistakes, or a file cannot be read"
+        )
+    )]
+    Check {
+        /// The pipeline files
+        #[arg(value_name = "PIPELINE.toml", required = true)]
+        pipelines: Vec<PathBuf>,
+    },
+
+    /// Print changes as they come
+    #[command(
+        long_about = "Prints changes as they come, one line each. Neither lake nor checkpoints are touched.",
+        after_long_help = concat!(
+            "Examples:\n",
+            "  watershed tail forum.toml\n",
+            "  watershed tail forum.toml --json | jq .op"
+        )
+    )]
+    Tail {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE.toml")]
+        pipeline: PathBuf,
+        /// One JSON object per change
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Print the columns the lake would get, as TOML
+    #[command(
+        long_about = "Infers the columns of each table from a sample of its changes and prints them as the \
+            `[lake.tables.NAME]` sections of a pipeline file. Nothing is written.",
+        after_long_help = concat!("Examples:\n", "  watershed schema pipelines/quickstart.toml")
+    )]
+    Schema {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE.toml")]
+        pipeline: PathBuf,
+    },
+
+    /// Print how far each shard has come
+    #[command(
+        long_about = "Prints position, lag and state of each shard and sink, from the checkpoints.",
+        after_long_help = concat!("Examples:\n", "  watershed positions pipelines/quickstart.toml")
+    )]
+    Positions {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE.toml")]
+        pipeline: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        let pipeline = PathBuf::from("a.toml");
+        let cases = [
+            (
+                "watershed run a.toml",
+                Command::Run {
+                    pipeline: pipeline.clone(),
+                    once: false,
+                },
+            ),
+            (
+                "watershed run --once a.toml",
+                Command::Run {
+                    pipeline: pipeline.clone(),
+                    once: true,
+                },
+            ),
+            (
+                "watershed check a.toml b.toml",
+                Command::Check {
+                    pipelines: vec!["a.toml".into(), "b.toml".into()],
+                },
+            ),
+            (
+                "watershed tail a.toml --json",
+                Command::Tail {
+                    pipeline: pipeline.clone(),
+                    json: true,
+                },
+            ),
+            (
+                "watershed schema a.toml",
+                Command::Schema {
+                    pipeline: pipeline.clone(),
+                },
+            ),
+            ("watershed positions a.toml", Command::Positions { pipeline }),
+        ];
+        for (line, command) in cases {
+            assert_eq!(
+                parse(line).unwrap(),
+                Cli {
+                    verbose: 0,
+                    log_format: LogFormat::Text,
+                    command
+                },
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn logging_options_stand_anywhere() {
+        for line in [
+            "watershed -vv --log-format json check a.toml",
+            "watershed check a.toml --verbose -v --log-format=json",
+        ] {
+            let cli = parse(line).unwrap();
+            assert_eq!((cli.verbose, cli.log_format), (2, LogFormat::Json), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_has_the_exit_code_of_a_wrong_command() {
+        for line in [
+            "watershed",
+            "watershed runn a.toml",
+            "watershed run",
+            "watershed check",
+            "watershed run a.toml --twice",
+        ] {
+            assert_eq!(
+                parse(line).unwrap_err().exit_code(),
+                i32::from(EXIT_WRONG),
+                "{line}"
+            );
+        }
+        assert_eq!(
+            parse("watershed --help").unwrap_err().exit_code(),
+            i32::from(EXIT_DONE)
+        );
+    }
+
+    #[test]
+    fn long_help_tells_the_exit_codes_and_shows_examples() {
+        let mut command = Cli::command();
+        assert!(command.render_long_help().to_string().contains(EXIT_CODES));
+        for sub in command
+            .get_subcommands_mut()
+            .filter(|sub| sub.get_name() != "help")
+        {
+            let help = sub.render_long_help().to_string();
+            assert!(help.contains("Examples:\n  "), "{help}");
+        }
+    }
+}
