@@ -39,14 +39,7 @@ pub struct Cli {
     pub verbose: u8,
 
     /// How log lines look
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        default_value_t,
-        display_order = 101
-    )]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t, display_order = 101)]
     pub log_format: LogFormat,
 
     /// What to do.
@@ -169,60 +162,23 @@ mod tests {
     fn every_command_is_understood() {
         let pipeline = PathBuf::from("a.toml");
         let cases = [
-            (
-                "watershed run a.toml",
-                Command::Run {
-                    pipeline: pipeline.clone(),
-                    once: false,
-                },
-            ),
-            (
-                "watershed run --once a.toml",
-                Command::Run {
-                    pipeline: pipeline.clone(),
-                    once: true,
-                },
-            ),
-            (
-                "watershed check a.toml b.toml",
-                Command::Check {
-                    pipelines: vec!["a.toml".into(), "b.toml".into()],
-                },
-            ),
-            (
-                "watershed tail a.toml --json",
-                Command::Tail {
-                    pipeline: pipeline.clone(),
-                    json: true,
-                },
-            ),
-            (
-                "watershed schema a.toml",
-                Command::Schema {
-                    pipeline: pipeline.clone(),
-                },
-            ),
+            ("watershed run a.toml", Command::Run { pipeline: pipeline.clone(), once: false }),
+            ("watershed run --once a.toml", Command::Run { pipeline: pipeline.clone(), once: true }),
+            ("watershed check a.toml b.toml", Command::Check { pipelines: vec!["a.toml".into(), "b.toml".into()] }),
+            ("watershed tail a.toml --json", Command::Tail { pipeline: pipeline.clone(), json: true }),
+            ("watershed schema a.toml", Command::Schema { pipeline: pipeline.clone() }),
             ("watershed positions a.toml", Command::Positions { pipeline }),
         ];
         for (line, command) in cases {
-            assert_eq!(
-                parse(line).unwrap(),
-                Cli {
-                    verbose: 0,
-                    log_format: LogFormat::Text,
-                    command
-                },
-                "{line}"
-            );
+            assert_eq!(parse(line).unwrap(), Cli { verbose: 0, log_format: LogFormat::Text, command }, "{line}");
         }
     }
 
     #[test]
     fn logging_options_stand_anywhere() {
-        for line in [
-            "watershed -vv --log-format json check a.toml",
-            "watershed check a.toml --verbose -v --log-format=json",
-        ] {
+        for line in
+            ["watershed -vv --log-format json check a.toml", "watershed check a.toml --verbose -v --log-format=json"]
+        {
             let cli = parse(line).unwrap();
             assert_eq!((cli.verbose, cli.log_format), (2, LogFormat::Json), "{line}");
         }
@@ -230,33 +186,19 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_has_the_exit_code_of_a_wrong_command() {
-        for line in [
-            "watershed",
-            "watershed runn a.toml",
-            "watershed run",
-            "watershed check",
-            "watershed run a.toml --twice",
-        ] {
-            assert_eq!(
-                parse(line).unwrap_err().exit_code(),
-                i32::from(EXIT_WRONG),
-                "{line}"
-            );
+        for line in
+            ["watershed", "watershed runn a.toml", "watershed run", "watershed check", "watershed run a.toml --twice"]
+        {
+            assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(EXIT_WRONG), "{line}");
         }
-        assert_eq!(
-            parse("watershed --help").unwrap_err().exit_code(),
-            i32::from(EXIT_DONE)
-        );
+        assert_eq!(parse("watershed --help").unwrap_err().exit_code(), i32::from(EXIT_DONE));
     }
 
     #[test]
     fn long_help_tells_the_exit_codes_and_shows_examples() {
         let mut command = Cli::command();
         assert!(command.render_long_help().to_string().contains(EXIT_CODES));
-        for sub in command
-            .get_subcommands_mut()
-            .filter(|sub| sub.get_name() != "help")
-        {
+        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
             let help = sub.render_long_help().to_string();
             assert!(help.contains("Examples:\n  "), "{help}");
         }

@@ -42,10 +42,7 @@ impl Clock {
     pub fn simulated(seed: u64, wall_at_start: i64) -> Self {
         let simulated = Simulated { wall_at_start, started: Instant::now() };
         Self {
-            shared: Arc::new(Shared {
-                random: Mutex::new(StdRng::seed_from_u64(seed)),
-                simulated: Some(simulated),
-            }),
+            shared: Arc::new(Shared { random: Mutex::new(StdRng::seed_from_u64(seed)), simulated: Some(simulated) }),
         }
     }
 

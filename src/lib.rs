@@ -12,10 +12,12 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, rustdoc::broken_intra_doc_links)]
 
+pub mod assembly;
 pub mod change;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
+pub mod daemon;
 pub mod decode;
 pub mod engine;
 pub mod lake;

@@ -1,3 +1,59 @@
-//! The `watershed` command.
+//! The `watershed` command: parse, set up logs, run, and turn the outcome into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use watershed::cli::{Cli, Command, EXIT_DONE, EXIT_FAILED, EXIT_WRONG, LogFormat};
+use watershed::pipeline::{self, Pipeline};
+use watershed::{daemon, telemetry};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = match cli.log_format {
+        LogFormat::Text => telemetry::log::LogFormat::Text,
+        LogFormat::Json => telemetry::log::LogFormat::Json,
+    };
+    if let Err(error) = telemetry::log::init(format) {
+        eprintln!("watershed: {error}");
+        return EXIT_WRONG.into();
+    }
+    execute(cli.command).into()
+}
+
+fn execute(command: Command) -> u8 {
+    let mut out = std::io::stdout();
+    match command {
+        Command::Check { pipelines } => pipeline::check(&pipelines, &mut out).unwrap_or_else(|error| failed(&error)),
+        Command::Run { pipeline, once } => {
+            with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(daemon::run(pipeline, once, &mut out)))
+        }
+        _ => EXIT_FAILED,
+    }
+}
+
+/// Reads the pipeline file, or tells every mistake in it; then does what the command does.
+fn with_pipeline<E: std::error::Error>(
+    path: &std::path::Path,
+    work: impl FnOnce(&Pipeline, &tokio::runtime::Runtime) -> Result<(), E>,
+) -> u8 {
+    let pipeline = match pipeline::load(path) {
+        Ok(pipeline) => pipeline,
+        Err(_) => return pipeline::check(&[path], &mut std::io::stderr()).unwrap_or_else(|error| failed(&error)),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let done = work(&pipeline, &runtime);
+    // Readers blocked in a call must not hold up the exit.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => EXIT_DONE,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> u8 {
+    eprintln!("watershed: {error}");
+    EXIT_FAILED
+}

@@ -44,13 +44,7 @@ impl DynamoDbState {
     }
 
     fn over(client: Client, table: &str, pipeline: &str, clock: Clock, read_only: bool) -> Self {
-        Self {
-            client,
-            table: table.to_owned(),
-            pipeline: pipeline.to_owned(),
-            clock,
-            read_only,
-        }
+        Self { client, table: table.to_owned(), pipeline: pipeline.to_owned(), clock, read_only }
     }
 
     async fn load_stream(&self, stream: &str) -> Result<Vec<(CheckpointKey, Checkpoint)>, StateError> {
@@ -98,16 +92,9 @@ impl DynamoDbState {
 
     async fn save_one(&self, key: &CheckpointKey, checkpoint: &Checkpoint) -> Result<(), StateError> {
         if self.read_only {
-            return Err(StateError::Fatal(format!(
-                "the state table {} is open for reading",
-                self.table
-            )));
+            return Err(StateError::Fatal(format!("the state table {} is open for reading", self.table)));
         }
-        let row = Row {
-            key: key.clone(),
-            checkpoint: checkpoint.clone(),
-            updated_at: self.clock.wall_micros(),
-        };
+        let row = Row { key: key.clone(), checkpoint: checkpoint.clone(), updated_at: self.clock.wall_micros() };
         let update = row.update(&self.pipeline);
         let saved = self
             .client
@@ -127,9 +114,9 @@ impl DynamoDbState {
             Err(error) => error,
         };
         let Some(refused) = error.as_service_error().and_then(|e| match e {
-            aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
-                refused,
-            ) => Some(refused),
+            aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(refused) => {
+                Some(refused)
+            }
             _ => None,
         }) else {
             return Err(state_error("write the state table", &self.table, &error));
@@ -170,10 +157,7 @@ impl DynamoDbState {
                 for_people(&ours.checkpoint)
             )),
             // It went back between refusal and reading: as above.
-            Ok(_) => StateError::Transient(format!(
-                "a row of the state table {} changed meanwhile",
-                self.table
-            )),
+            Ok(_) => StateError::Transient(format!("a row of the state table {} changed meanwhile", self.table)),
             Err(what) => self.bad_row(&what),
         }
     }
@@ -188,18 +172,11 @@ impl DynamoDbState {
 }
 
 impl StateStore for DynamoDbState {
-    fn load<'a>(
-        &'a self,
-        stream: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
+    fn load<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
         Box::pin(self.load_stream(stream))
     }
 
-    fn save<'a>(
-        &'a self,
-        key: &'a CheckpointKey,
-        checkpoint: &'a Checkpoint,
-    ) -> BoxFuture<'a, Result<(), StateError>> {
+    fn save<'a>(&'a self, key: &'a CheckpointKey, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>> {
         Box::pin(self.save_one(key, checkpoint))
     }
 

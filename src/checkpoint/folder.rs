@@ -60,14 +60,8 @@ impl FolderState {
     }
 
     fn over(path: &Path, lock: Option<File>) -> Self {
-        let shared = Shared {
-            root: path.to_owned(),
-            lock,
-            slots: Mutex::default(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { root: path.to_owned(), lock, slots: Mutex::default() };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Files are slow and may hang: the work is done where it holds up nobody, and goes on to its end even if the
@@ -88,19 +82,12 @@ impl FolderState {
 }
 
 impl StateStore for FolderState {
-    fn load<'a>(
-        &'a self,
-        stream: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
+    fn load<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
         let stream = stream.to_owned();
         Box::pin(self.blocking(move |shared| shared.load(&stream)))
     }
 
-    fn save<'a>(
-        &'a self,
-        key: &'a CheckpointKey,
-        checkpoint: &'a Checkpoint,
-    ) -> BoxFuture<'a, Result<(), StateError>> {
+    fn save<'a>(&'a self, key: &'a CheckpointKey, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>> {
         let (key, checkpoint) = (key.clone(), checkpoint.clone());
         Box::pin(self.blocking(move |shared| shared.save(&key, checkpoint)))
     }
@@ -152,10 +139,7 @@ impl Shared {
 
     fn save(&self, key: &CheckpointKey, checkpoint: Checkpoint) -> Result<(), StateError> {
         if self.lock.is_none() {
-            return Err(StateError::Fatal(format!(
-                "the state folder {} is open for reading",
-                self.root.display()
-            )));
+            return Err(StateError::Fatal(format!("the state folder {} is open for reading", self.root.display())));
         }
         let path = self.path_of(key);
         let slot = self.slot(key);
@@ -170,12 +154,7 @@ impl Shared {
             },
         };
         if let Some(ahead) = durable.as_ref().filter(|durable| checkpoint.is_behind(durable)) {
-            let told = format!(
-                "shard {} is at {}, not {}",
-                key.shard,
-                for_people(ahead),
-                for_people(&checkpoint)
-            );
+            let told = format!("shard {} is at {}, not {}", key.shard, for_people(ahead), for_people(&checkpoint));
             *known = Known::Read(durable);
             return Err(StateError::Overtaken(told));
         }
@@ -190,11 +169,7 @@ impl Shared {
         if let Some(slot) = slots.get(key) {
             return Arc::clone(slot);
         }
-        Arc::clone(
-            slots
-                .entry(key.clone())
-                .or_insert_with(|| Arc::new(Mutex::new(Known::Unread))),
-        )
+        Arc::clone(slots.entry(key.clone()).or_insert_with(|| Arc::new(Mutex::new(Known::Unread))))
     }
 
     fn stream_folder(&self, stream: &str) -> PathBuf {
@@ -203,11 +178,7 @@ impl Shared {
 
     fn path_of(&self, key: &CheckpointKey) -> PathBuf {
         // With both limits, the dots and `.json.new` a name stays below the usual 255 bytes.
-        let file = format!(
-            "{}.{}.json",
-            escape(key.shard.as_str(), 130),
-            escape(&key.sink, 100)
-        );
+        let file = format!("{}.{}.json", escape(key.shard.as_str(), 130), escape(&key.sink, 100));
         self.stream_folder(&key.stream).join(file)
     }
 }

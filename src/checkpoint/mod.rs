@@ -69,18 +69,11 @@ pub enum StateError {
 /// Keeps checkpoints.
 pub trait StateStore: Send + Sync + 'static {
     /// All checkpoints of one stream.
-    fn load<'a>(
-        &'a self,
-        stream: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>>;
+    fn load<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>>;
 
     /// Saves one checkpoint, durably before it answers. A checkpoint never moves backward: one that would is
     /// [`StateError::Overtaken`]; saving the same one again is no error.
-    fn save<'a>(
-        &'a self,
-        key: &'a CheckpointKey,
-        checkpoint: &'a Checkpoint,
-    ) -> BoxFuture<'a, Result<(), StateError>>;
+    fn save<'a>(&'a self, key: &'a CheckpointKey, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>>;
 
     /// Where the state is, for people.
     fn describe(&self) -> String;

@@ -38,10 +38,7 @@ mod tests {
 
     #[test]
     fn names_are_readable_and_safe() {
-        assert_eq!(
-            escape("shardId-00000001541626099285-f35f62ef", 100),
-            "shardId-00000001541626099285-f35f62ef"
-        );
+        assert_eq!(escape("shardId-00000001541626099285-f35f62ef", 100), "shardId-00000001541626099285-f35f62ef");
         assert_eq!(escape("arn:aws:dynamodb/x", 100), "arn%3Aaws%3Adynamodb%2Fx");
         assert_eq!(escape("..", 100), "%2E%2E");
         assert_eq!(escape("é", 100), "%C3%A9");

@@ -23,11 +23,7 @@ pub async fn save_patiently(
     key: &CheckpointKey,
     checkpoint: &Checkpoint,
 ) -> Result<(), StateError> {
-    let what = format!(
-        "save the position of shard {} to the state in {}",
-        key.shard,
-        store.describe()
-    );
+    let what = format!("save the position of shard {} to the state in {}", key.shard, store.describe());
     patiently(clock, &what, || store.save(key, checkpoint)).await
 }
 
@@ -37,10 +33,7 @@ pub async fn load_patiently(
     clock: &Clock,
     stream: &str,
 ) -> Result<Vec<(CheckpointKey, Checkpoint)>, StateError> {
-    let what = format!(
-        "load the positions of {stream} from the state in {}",
-        store.describe()
-    );
+    let what = format!("load the positions of {stream} from the state in {}", store.describe());
     patiently(clock, &what, || store.load(stream)).await
 }
 
@@ -60,9 +53,7 @@ where
         let pause = clock.jittered(wait);
         if clock.now() + pause >= give_up {
             let minutes = GIVE_UP_AFTER.as_secs() / 60;
-            return Err(StateError::Fatal(format!(
-                "could not {what} for {minutes} minutes: {why}"
-            )));
+            return Err(StateError::Fatal(format!("could not {what} for {minutes} minutes: {why}")));
         }
         tracing::warn!(%why, "could not {what}; trying again");
         clock.sleep(pause).await;
@@ -81,18 +72,11 @@ mod tests {
     use crate::testing::state::{FaultyState, MemoryState, StateFaults};
 
     fn key() -> CheckpointKey {
-        CheckpointKey {
-            stream: "s".into(),
-            shard: ShardId::new("a"),
-            sink: "lake".into(),
-        }
+        CheckpointKey { stream: "s".into(), shard: ShardId::new("a"), sink: "lake".into() }
     }
 
     fn at(number: u64) -> Checkpoint {
-        Checkpoint::At {
-            position: Position::new(SequenceNumber::from_ordinal(number)),
-            range: None,
-        }
+        Checkpoint::At { position: Position::new(SequenceNumber::from_ordinal(number)), range: None }
     }
 
     fn faulty(inner: &MemoryState, clock: &Clock, faults: StateFaults) -> FaultyState {
@@ -102,21 +86,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn faults_that_pass_are_borne() {
         let (memory, clock) = (MemoryState::new(), Clock::simulated(1, 0));
-        let state = faulty(
-            &memory,
-            &clock,
-            StateFaults {
-                before: 0.5,
-                after: 0.3,
-                ..Default::default()
-            },
-        );
+        let state = faulty(&memory, &clock, StateFaults { before: 0.5, after: 0.3, ..Default::default() });
         for number in 0..50 {
             save_patiently(&state, &clock, &key(), &at(number)).await.unwrap();
-            assert_eq!(
-                load_patiently(&state, &clock, "s").await.unwrap(),
-                [(key(), at(number))]
-            );
+            assert_eq!(load_patiently(&state, &clock, "s").await.unwrap(), [(key(), at(number))]);
         }
         let back = save_patiently(&state, &clock, &key(), &at(3)).await;
         assert!(matches!(back, Err(StateError::Overtaken(_))), "{back:?}");
@@ -126,41 +99,21 @@ mod tests {
     async fn a_state_that_never_answers_is_given_up() {
         let (memory, clock) = (MemoryState::new(), Clock::simulated(1, 0));
         let started = clock.now();
-        let state = faulty(
-            &memory,
-            &clock,
-            StateFaults {
-                before: 1.0,
-                ..Default::default()
-            },
-        );
+        let state = faulty(&memory, &clock, StateFaults { before: 1.0, ..Default::default() });
         let error = save_patiently(&state, &clock, &key(), &at(1)).await.unwrap_err();
-        assert!(
-            matches!(&error, StateError::Fatal(text) if text.contains("for 15 minutes: injected")),
-            "{error}"
-        );
+        assert!(matches!(&error, StateError::Fatal(text) if text.contains("for 15 minutes: injected")), "{error}");
         let waited = clock.now() - started;
-        assert!(
-            waited <= GIVE_UP_AFTER && waited > GIVE_UP_AFTER - 3 * LONGEST_WAIT,
-            "{waited:?}"
-        );
+        assert!(waited <= GIVE_UP_AFTER && waited > GIVE_UP_AFTER - 3 * LONGEST_WAIT, "{waited:?}");
     }
 
     /// Counts its calls and answers none of them.
     struct Hanging(AtomicUsize);
 
     impl StateStore for Hanging {
-        fn load<'a>(
-            &'a self,
-            _: &'a str,
-        ) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
+        fn load<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
             Box::pin(std::future::pending())
         }
-        fn save<'a>(
-            &'a self,
-            _: &'a CheckpointKey,
-            _: &'a Checkpoint,
-        ) -> BoxFuture<'a, Result<(), StateError>> {
+        fn save<'a>(&'a self, _: &'a CheckpointKey, _: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>> {
             self.0.fetch_add(1, Ordering::Relaxed);
             Box::pin(std::future::pending())
         }
@@ -173,13 +126,8 @@ mod tests {
     async fn a_call_that_hangs_is_made_again() {
         let clock = Clock::simulated(1, 0);
         let (hanging, started) = (Hanging(AtomicUsize::new(0)), clock.now());
-        let error = save_patiently(&hanging, &clock, &key(), &at(1))
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(&error, StateError::Fatal(text) if text.contains("no answer in time")),
-            "{error}"
-        );
+        let error = save_patiently(&hanging, &clock, &key(), &at(1)).await.unwrap_err();
+        assert!(matches!(&error, StateError::Fatal(text) if text.contains("no answer in time")), "{error}");
         assert!(hanging.0.load(Ordering::Relaxed) > 5);
         assert!(clock.now() - started <= GIVE_UP_AFTER);
     }

@@ -36,23 +36,14 @@ impl From<&Checkpoint> for Stored {
             Checkpoint::At { position, range } => (position.sequence.to_string(), position.sub, None, *range),
             Checkpoint::ShardEnd => ("SHARD_END".to_owned(), 0, None, None),
         };
-        Self {
-            checkpoint: word,
-            sub,
-            position: sortable(checkpoint),
-            start_time,
-            range,
-        }
+        Self { checkpoint: word, sub, position: sortable(checkpoint), start_time, range }
     }
 }
 
 impl Stored {
     /// The checkpoint, if the fields are what we would have written; otherwise what is wrong with them.
     pub(crate) fn to_checkpoint(&self) -> Result<Checkpoint, String> {
-        let time = || {
-            self.start_time
-                .ok_or_else(|| format!("{} without a start time", self.checkpoint))
-        };
+        let time = || self.start_time.ok_or_else(|| format!("{} without a start time", self.checkpoint));
         let checkpoint = match self.checkpoint.as_str() {
             "TRIM_HORIZON" => Checkpoint::Start(StartAt::TrimHorizon),
             "LATEST" => Checkpoint::Start(StartAt::Latest(time()?)),
@@ -60,22 +51,12 @@ impl Stored {
             "SHARD_END" => Checkpoint::ShardEnd,
             digits => {
                 let sequence = SequenceNumber::parse(digits).map_err(|error| error.to_string())?;
-                Checkpoint::At {
-                    position: Position {
-                        sequence,
-                        sub: self.sub,
-                    },
-                    range: self.range,
-                }
+                Checkpoint::At { position: Position { sequence, sub: self.sub }, range: self.range }
             }
         };
         // Whatever the fields say twice has to agree, or somebody edited one half: which one is right is not ours
         // to guess.
-        if Stored::from(&checkpoint) == *self {
-            Ok(checkpoint)
-        } else {
-            Err("its fields contradict each other".into())
-        }
+        if Stored::from(&checkpoint) == *self { Ok(checkpoint) } else { Err("its fields contradict each other".into()) }
     }
 }
 
@@ -112,10 +93,7 @@ mod tests {
             any::<i64>().prop_map(|at| Checkpoint::Start(StartAt::Latest(at))),
             any::<i64>().prop_map(|at| Checkpoint::Start(StartAt::Timestamp(at))),
             (number, sub, any::<Option<u64>>()).prop_map(|(digits, sub, range)| Checkpoint::At {
-                position: Position {
-                    sequence: SequenceNumber::parse(&digits).unwrap(),
-                    sub
-                },
+                position: Position { sequence: SequenceNumber::parse(&digits).unwrap(), sub },
                 range,
             }),
             Just(Checkpoint::ShardEnd),
@@ -142,36 +120,13 @@ mod tests {
         });
         assert!(good.to_checkpoint().is_ok());
         for broken in [
-            Stored {
-                position: "0044712:0000000000".into(),
-                ..good.clone()
-            },
-            Stored {
-                checkpoint: "4712".into(),
-                ..good.clone()
-            },
-            Stored {
-                checkpoint: "04711".into(),
-                ..good.clone()
-            },
-            Stored {
-                sub: 1,
-                ..good.clone()
-            },
-            Stored {
-                start_time: Some(1),
-                ..good.clone()
-            },
-            Stored {
-                checkpoint: "LATEST".into(),
-                position: START.into(),
-                ..good.clone()
-            },
-            Stored {
-                checkpoint: "shard_end".into(),
-                position: END.into(),
-                ..good.clone()
-            },
+            Stored { position: "0044712:0000000000".into(), ..good.clone() },
+            Stored { checkpoint: "4712".into(), ..good.clone() },
+            Stored { checkpoint: "04711".into(), ..good.clone() },
+            Stored { sub: 1, ..good.clone() },
+            Stored { start_time: Some(1), ..good.clone() },
+            Stored { checkpoint: "LATEST".into(), position: START.into(), ..good.clone() },
+            Stored { checkpoint: "shard_end".into(), position: END.into(), ..good.clone() },
         ] {
             assert!(broken.to_checkpoint().is_err(), "{broken:?}");
         }

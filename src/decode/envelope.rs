@@ -213,7 +213,8 @@ mod tests {
     #[test]
     fn times_of_every_form() {
         let at = |time: &str, channel| {
-            let json = format!(r#"{{"eventName":"INSERT","dynamodb":{{"Keys":{{}},"ApproximateCreationDateTime":{time}}}}}"#);
+            let json =
+                format!(r#"{{"eventName":"INSERT","dynamodb":{{"Keys":{{}},"ApproximateCreationDateTime":{time}}}}}"#);
             read(json.as_bytes(), channel).unwrap().changed_at
         };
         assert_eq!(at("1.4799006E9", Channel::Streams), Some(1_479_900_600_000_000));
@@ -233,6 +234,9 @@ mod tests {
         assert_eq!(why(b"hello"), "it is not a change: expected an object at byte 0");
         assert_eq!(why(b"{\"n\":1}"), "it is not a change: it has no member `dynamodb`");
         assert_eq!(why(b"{\"dynamodb\":{}}"), "it is not a change: it has no member `eventName`");
-        assert_eq!(why(b"{\"eventName\":\"INSERT\",\"dynamodb\":{}}"), "it is not a change: it has no `Keys` and no image");
+        assert_eq!(
+            why(b"{\"eventName\":\"INSERT\",\"dynamodb\":{}}"),
+            "it is not a change: it has no `Keys` and no image"
+        );
     }
 }

@@ -137,8 +137,16 @@ mod tests {
     #[test]
     fn what_is_unknown_is_kept_as_it_came() {
         for odd in [
-            r#"{"V":[1,2]}"#, r#"{"S":5}"#, r#"{"NULL":false}"#, r#"{"S":"a","N":"1"}"#, "{}", "7", "null", r#"["x"]"#,
-            r#"{"BOOL":"true"}"#, r#"{"SS":{}}"#,
+            r#"{"V":[1,2]}"#,
+            r#"{"S":5}"#,
+            r#"{"NULL":false}"#,
+            r#"{"S":"a","N":"1"}"#,
+            "{}",
+            "7",
+            "null",
+            r#"["x"]"#,
+            r#"{"BOOL":"true"}"#,
+            r#"{"SS":{}}"#,
         ] {
             let seen = kinds(&format!(r#"{{"a":{odd},"b":{{"N":"1"}}}}"#));
             assert_eq!(seen[0], ("a".into(), odd.into(), true));
@@ -148,7 +156,8 @@ mod tests {
 
     #[test]
     fn broken_images_are_malformed() {
-        for broken in ["", "[]", r#"{"a":{"S":"x"}"#, r#"{"a":{"S":"x"}}x"#, r#"{"a":{"S":"x}}"#, r#"{"a" {"S":"x"}}"#] {
+        for broken in ["", "[]", r#"{"a":{"S":"x"}"#, r#"{"a":{"S":"x"}}x"#, r#"{"a":{"S":"x}}"#, r#"{"a" {"S":"x"}}"#]
+        {
             assert!(walk::<Malformed>(broken, |_, _| Ok(())).is_err(), "{broken}");
         }
     }

@@ -84,9 +84,8 @@ fn unescape(raw: &[u8], out: &mut Vec<u8>) -> bool {
 
 /// Reads what follows `\u`: four digits, or a surrogate pair `XXXX\uXXXX`. Answers its length too.
 fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
-    let unit = |at: usize| -> Option<u32> {
-        u32::from_str_radix(std::str::from_utf8(raw.get(at..at + 4)?).ok()?, 16).ok()
-    };
+    let unit =
+        |at: usize| -> Option<u32> { u32::from_str_radix(std::str::from_utf8(raw.get(at..at + 4)?).ok()?, 16).ok() };
     let first = unit(0)?;
     if !(0xD800..0xE000).contains(&first) {
         return Some((char::from_u32(first)?, 4));
@@ -380,9 +379,36 @@ mod tests {
     #[test]
     fn accepts_what_serde_json_accepts() {
         for text in [
-            "{}", "[]", "[1,2]", r#"{"a":{"b":[true,false,null]}}"#, " [ 1 , \"x\" ] ", r#""\u00e9\"\\""#, "-0.5e+3",
-            "[1,]", "{,}", r#"{"a":1,}"#, "01", "1.", ".5", "+1", "\"\t\"", r#""\x""#, "[", "{\"a\"}", "tru", "nul",
-            "\"", "1 2", "", "[}", "{]", r#"{"a":1"b":2}"#, "[1 2]", "-", "1e", r#""\u12g4""#,
+            "{}",
+            "[]",
+            "[1,2]",
+            r#"{"a":{"b":[true,false,null]}}"#,
+            " [ 1 , \"x\" ] ",
+            r#""\u00e9\"\\""#,
+            "-0.5e+3",
+            "[1,]",
+            "{,}",
+            r#"{"a":1,}"#,
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "\"\t\"",
+            r#""\x""#,
+            "[",
+            "{\"a\"}",
+            "tru",
+            "nul",
+            "\"",
+            "1 2",
+            "",
+            "[}",
+            "{]",
+            r#"{"a":1"b":2}"#,
+            "[1 2]",
+            "-",
+            "1e",
+            r#""\u12g4""#,
         ] {
             let expected = serde_json::from_str::<&serde_json::value::RawValue>(text);
             assert_eq!(whole(text).is_ok(), expected.is_ok(), "{text}: {:?}", whole(text));

@@ -400,7 +400,11 @@ impl Reading {
     fn observe(&self, reader: &mut ShardReader, page: &Page) {
         let metrics = &self.shared.metrics;
         let now = self.shared.clock.now();
-        if page.records.is_empty() { self.watched.answered(now) } else { self.watched.source_moved(now) }
+        if page.records.is_empty() {
+            self.watched.answered(now)
+        } else {
+            self.watched.source_moved(now)
+        }
         metrics.records_read.with([&self.stream]).inc_by(page.records.len() as u64);
         metrics.read_bytes.with([]).inc_by(page.bytes as u64);
         metrics.get_records_calls.with([]).inc();

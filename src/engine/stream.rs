@@ -82,7 +82,8 @@ impl Stream {
     }
 
     async fn follow(&mut self, stop: &CancellationToken) -> Result<(), EngineError> {
-        let watched = self.shared.health.watch(&format!("shards of {}", self.api.identity().id), self.shared.clock.now());
+        let watched =
+            self.shared.health.watch(&format!("shards of {}", self.api.identity().id), self.shared.clock.now());
         let discovery = self.api.pace().discovery;
         let mut fresh_list = true;
         loop {

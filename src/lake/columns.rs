@@ -7,16 +7,15 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, ListArray, StringArray,
-    StructArray,
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, ListArray, StringArray, StructArray,
 };
-use arrow_buffer::{Buffer, BooleanBufferBuilder, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 
 use super::schema::{self, AttributeType, TableRules, TableSchema};
 use crate::decode::item::{self, Kind, Value};
 use crate::decode::json::{Malformed, Text};
 use crate::decode::{nested, number};
-use crate::pipeline::{ColumnType, ElementType};
+use crate::pipeline::spec::{ColumnType, ElementType};
 
 /// Why an image could not be added to the columns as it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,12 +55,8 @@ pub struct ImageColumns {
 impl ImageColumns {
     /// No rows yet, for the columns of `schema`.
     pub fn new(schema: &TableSchema) -> Self {
-        let mut new = Self {
-            columns: Vec::new(),
-            rest: Variable::default(),
-            rest_nulls: Nulls::default(),
-            touched: Vec::new(),
-        };
+        let mut new =
+            Self { columns: Vec::new(), rest: Variable::default(), rest_nulls: Nulls::default(), touched: Vec::new() };
         new.grow(schema);
         new
     }
@@ -97,7 +92,10 @@ impl ImageColumns {
                 Some(at) => {
                     let builder = &mut self.columns[at];
                     if builder.len() > row {
-                        return Err(NotAdded::Broken(Malformed { at: 0, what: "an attribute stands twice in an image" }));
+                        return Err(NotAdded::Broken(Malformed {
+                            at: 0,
+                            what: "an attribute stands twice in an image",
+                        }));
                     }
                     if builder.append(row, &value)? {
                         self.touched.push(at as u32);
@@ -327,7 +325,9 @@ impl Values {
                 json.close();
                 Ok(true)
             }
-            (values, Kind::S(text) | Kind::N(text) | Kind::B(text)) => Ok(values.push_scalar(skipped, &value.kind, text)),
+            (values, Kind::S(text) | Kind::N(text) | Kind::B(text)) => {
+                Ok(values.push_scalar(skipped, &value.kind, text))
+            }
             (Self::Bool(bits), Kind::Bool(value)) => {
                 bits.append_n(skipped, false);
                 bits.append(value);
@@ -478,9 +478,7 @@ struct List {
 impl ColumnBuilder {
     fn new(takes: AttributeType, storage: &ColumnType) -> Self {
         let (scalar, list) = match storage {
-            ColumnType::List(element) => {
-                (schema::scalar(*element), Some(List { offsets: vec![0], element: *element }))
-            }
+            ColumnType::List(element) => (schema::scalar(*element), Some(List { offsets: vec![0], element: *element })),
             scalar => (*scalar, None),
         };
         Self { takes, nulls: Nulls::default(), values: Values::new(takes, &scalar), list }

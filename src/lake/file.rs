@@ -149,10 +149,8 @@ fn leaf_of(schema: &Arc<arrow_schema::Schema>, field: usize) -> usize {
 
 fn sorted(batch: &RecordBatch, by: &[usize]) -> Result<RecordBatch, FileError> {
     let options = SortOptions { descending: false, nulls_first: false };
-    let compare: Vec<DynComparator> = by
-        .iter()
-        .map(|&at| make_comparator(batch.column(at), batch.column(at), options))
-        .collect::<Result<_, _>>()?;
+    let compare: Vec<DynComparator> =
+        by.iter().map(|&at| make_comparator(batch.column(at), batch.column(at), options)).collect::<Result<_, _>>()?;
     let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
     // Stable: rows of one index value stay in shard order.
     order.sort_by(|&a, &b| {

@@ -73,7 +73,9 @@ pub enum LakeError {
     #[error("{0}")]
     State(String),
     /// The lake belongs to another pipeline.
-    #[error("the lake at {lake} belongs to pipeline `{owner}`, not to `{me}`: give this pipeline a `lake.path` of its own")]
+    #[error(
+        "the lake at {lake} belongs to pipeline `{owner}`, not to `{me}`: give this pipeline a `lake.path` of its own"
+    )]
     Foreign {
         /// Where it is.
         lake: String,
@@ -126,7 +128,11 @@ struct Identity {
 
 impl Lake {
     /// Opens the lake in `store`, or founds it.
-    pub async fn open(store: Arc<dyn ObjectStore>, clock: Clock, settings: LakeSettings) -> Result<Arc<Self>, LakeError> {
+    pub async fn open(
+        store: Arc<dyn ObjectStore>,
+        clock: Clock,
+        settings: LakeSettings,
+    ) -> Result<Arc<Self>, LakeError> {
         let writer = clock.token();
         let identity = Identity {
             format: 1,

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn a_removed_item_lies_where_it_lay() {
-        let change = Envelope { old_image: Some(r#"{"Category":{"S":"Book"}}"#), keys: Some("{}"), ..Envelope::default() };
+        let change =
+            Envelope { old_image: Some(r#"{"Category":{"S":"Book"}}"#), keys: Some("{}"), ..Envelope::default() };
         assert_eq!(folder(&["Category"], &change), "Category=Book");
     }
 

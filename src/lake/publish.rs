@@ -58,17 +58,14 @@ impl Publisher {
         let mine = |found: &Bytes| Range::parse(found).is_ok_and(|found| found == *range);
         match settle::settle(&*self.lake.store, &self.lake.clock, &path, range.to_bytes(), mine).await? {
             Settled::Mine => Ok(()),
-            Settled::Theirs(_) => {
-                Err(LakeError::Overtaken { shard: self.chain.shard().clone(), range: range.range })
-            }
+            Settled::Theirs(_) => Err(LakeError::Overtaken { shard: self.chain.shard().clone(), range: range.range }),
         }
     }
 
     /// Checks that a range of a killed process has come out the same from the source.
     pub(super) fn same(&self, plan: &Range, range: &Range) -> Result<(), LakeError> {
-        let of = |range: &Range| {
-            (range.first.clone(), range.end.clone(), range.files.clone(), range.dead_letters.clone())
-        };
+        let of =
+            |range: &Range| (range.first.clone(), range.end.clone(), range.files.clone(), range.dead_letters.clone());
         if of(plan) == of(range) {
             return Ok(());
         }

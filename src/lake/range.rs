@@ -115,7 +115,14 @@ impl TryFrom<&StoredPosition> for Position {
 
 impl Range {
     /// A range without files yet.
-    pub fn new(chain: &Chain, range: u64, start: Option<Position>, end: Option<Position>, writer: &str, now: &str) -> Self {
+    pub fn new(
+        chain: &Chain,
+        range: u64,
+        start: Option<Position>,
+        end: Option<Position>,
+        writer: &str,
+        now: &str,
+    ) -> Self {
         Self {
             format: FORMAT,
             stream: chain.stream.clone(),
@@ -139,7 +146,10 @@ impl Range {
         if range.format != FORMAT {
             return Err(format!("it has format {}, and this version knows {FORMAT}", range.format));
         }
-        let positions = [&range.start, &range.first, &range.end].into_iter().flatten().chain(range.files.iter().map(|file| &file.end));
+        let positions = [&range.start, &range.first, &range.end]
+            .into_iter()
+            .flatten()
+            .chain(range.files.iter().map(|file| &file.end));
         for position in positions {
             Position::try_from(position)?;
         }
@@ -248,7 +258,9 @@ mod tests {
         let whole = String::from_utf8(Range::new(&chain(), 0, None, None, "w", "now").to_bytes().to_vec()).unwrap();
         assert!(Range::parse(whole.as_bytes()).is_ok());
         assert!(Range::parse(&whole.as_bytes()[..40]).is_err());
-        assert!(Range::parse(whole.replace("\"format\": 1", "\"format\": 2").as_bytes()).unwrap_err().contains("format 2"));
+        assert!(
+            Range::parse(whole.replace("\"format\": 1", "\"format\": 2").as_bytes()).unwrap_err().contains("format 2")
+        );
         let bad = whole.replace("\"end\": null", "\"end\": {\"sequence\": \"0039\"}");
         assert!(Range::parse(bad.as_bytes()).is_err());
     }

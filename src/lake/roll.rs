@@ -49,7 +49,8 @@ mod tests {
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
-    const LIMITS: RollLimits = RollLimits { bytes: 1000, rows: 10, age: Duration::from_secs(60), idle: Duration::from_secs(5) };
+    const LIMITS: RollLimits =
+        RollLimits { bytes: 1000, rows: 10, age: Duration::from_secs(60), idle: Duration::from_secs(5) };
     const SMALL: Collected = Collected { bytes: 1, rows: 1, age: Duration::ZERO, idle: Duration::ZERO };
 
     #[test]

@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    BooleanBuilder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
-};
+use arrow_array::builder::{BooleanBuilder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_buffer::NullBufferBuilder;
 use arrow_schema::ArrowError;
@@ -89,12 +87,7 @@ impl Rows {
     }
 
     /// Adds one change. On an error the rows are as they were.
-    pub fn add(
-        &mut self,
-        position: Position,
-        change: &Envelope<'_>,
-        rules: &TableRules,
-    ) -> Result<Misfits, NotAdded> {
+    pub fn add(&mut self, position: Position, change: &Envelope<'_>, rules: &TableRules) -> Result<Misfits, NotAdded> {
         let row = self.len;
         let added = self.add_images(row, change, rules);
         if added.is_err() {

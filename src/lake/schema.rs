@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::item::Kind;
-use crate::pipeline::{ColumnType, Decimal, ElementType};
+use crate::pipeline::spec::{ColumnType, Decimal, ElementType};
 
 /// The columns in front of the keys. `lake::rows` fills them in this order.
 pub const META_COLUMNS: [&str; 8] =
@@ -203,7 +203,10 @@ impl TableSchema {
     pub fn image_fields(&self) -> Fields {
         let attributes = self.columns.iter().map(|column| {
             let field = Field::new(&column.column, data_type(&column.storage), true);
-            Arc::new(field.with_metadata(std::collections::HashMap::from([(ATTRIBUTE_METADATA.to_owned(), column.attribute.clone())])))
+            Arc::new(field.with_metadata(std::collections::HashMap::from([(
+                ATTRIBUTE_METADATA.to_owned(),
+                column.attribute.clone(),
+            )])))
         });
         attributes.chain([Arc::new(Field::new(REST, DataType::Utf8, true))]).collect()
     }
@@ -283,7 +286,10 @@ fn column_name(attribute: &str, taken: &[Column], rules: &TableRules) -> String 
         META_COLUMNS.contains(&folded.as_str())
             || folded == REST
             || folded == OLD
-            || rules.partition_by.iter().any(|level| *level == folded && super::placement::TIME_LEVELS.contains(&folded.as_str()))
+            || rules
+                .partition_by
+                .iter()
+                .any(|level| *level == folded && super::placement::TIME_LEVELS.contains(&folded.as_str()))
             || taken.iter().any(|column| column.column.to_lowercase() == folded)
     };
     let numbered = (2..).map(|n| format!("{clean}__{n}"));

@@ -17,14 +17,16 @@ use tokio::time::Instant;
 use super::columns::{self, Misfits, NotAdded};
 use super::file::{FileError, FileWriter};
 use super::placement::Placement;
+use super::publish::Publisher;
 use super::range::{Chain, DeadLetters, Gap, Range, RangeFile};
 use super::roll::Collected;
 use super::rows::{RowOrigin, Rows};
 use super::schema::{TableRules, TableSchema};
-use super::publish::Publisher;
 use super::{Lake, LakeError, rfc3339};
 use crate::change::{Position, Record, TableName};
 use crate::decode::envelope::{self, Envelope};
+use crate::decode::item;
+use crate::decode::json::Malformed;
 
 /// Rows are encoded when they take this much memory: large enough for good pages, small enough that a shard's raw
 /// columns don't add up.
@@ -164,24 +166,28 @@ impl LakeShard {
     /// The bytes that the collected rows take in memory.
     pub fn memory(&self) -> usize {
         let files = self.open.files.iter();
-        self.open.dead_letters.len() + files.map(|f| f.rows.bytes() + f.encoder.as_ref().map_or(0, FileWriter::memory)).sum::<usize>()
+        self.open.dead_letters.len()
+            + files.map(|f| f.rows.bytes() + f.encoder.as_ref().map_or(0, FileWriter::memory)).sum::<usize>()
     }
 
     /// When the open range has to be closed if nothing else happens.
     pub fn deadline(&self) -> Option<Instant> {
         let now = self.place.lake.clock.now();
-        (self.plan.is_none() && !self.is_clean()).then(|| now + self.place.lake.settings.roll.wait(&self.collected(now)))
+        (self.plan.is_none() && !self.is_clean())
+            .then(|| now + self.place.lake.settings.roll.wait(&self.collected(now)))
     }
 
     /// Whether the open range has reached a limit.
     pub fn is_due(&self) -> bool {
         let full = self.open.files.len() >= MAX_FILES;
-        self.plan.is_none() && (full || self.place.lake.settings.roll.reached(&self.collected(self.place.lake.clock.now())))
+        self.plan.is_none()
+            && (full || self.place.lake.settings.roll.reached(&self.collected(self.place.lake.clock.now())))
     }
 
     fn collected(&self, now: Instant) -> Collected {
         let files = self.open.files.iter();
-        let bytes = files.map(|f| f.encoder.as_ref().map_or(0, FileWriter::encoded) + f.rows.bytes() / COMPRESSION_GUESS);
+        let bytes =
+            files.map(|f| f.encoder.as_ref().map_or(0, FileWriter::encoded) + f.rows.bytes() / COMPRESSION_GUESS);
         let since = |at: Option<Instant>| at.map_or_else(Default::default, |at| now.saturating_duration_since(at));
         Collected {
             bytes: bytes.sum::<usize>() + self.open.dead_letters.len(),
@@ -279,7 +285,9 @@ impl LakeShard {
         };
         if let Some(plan) = &self.plan {
             let planned = plan.files.iter().position(|file| {
-                file.table == **table && file.partition == partition && (&file.end).try_into().is_ok_and(|end: Position| position <= end)
+                file.table == **table
+                    && file.partition == partition
+                    && (&file.end).try_into().is_ok_and(|end: Position| position <= end)
             });
             let Some(planned) = planned else {
                 let why = format!("it has no file for record {position} of table {table} in `{partition}`");
@@ -350,7 +358,8 @@ impl LakeShard {
                 look_for_new(&other, &current, &rules, &mut found);
             }
         }
-        let schema = self.place.lake.registry.grow(&table, &found, &rules).await?;
+        let naming = with_keys(&rules, &current, change);
+        let schema = self.place.lake.registry.grow(&table, &found, &naming).await?;
         let open = &mut self.open.files[file];
         if open.encoder.is_none() {
             open.rows.grow(schema);
@@ -380,10 +389,7 @@ impl LakeShard {
 
     /// What the footer of every file of the open range says.
     fn notes(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("watershed.shard", self.place.chain.shard().to_string()),
-            ("watershed.range", self.next.to_string()),
-        ]
+        vec![("watershed.shard", self.place.chain.shard().to_string()), ("watershed.range", self.next.to_string())]
     }
 
     fn bury(&mut self, record: &Record, table: Option<&TableName>, reason: String) -> Result<(), LakeError> {
@@ -476,7 +482,19 @@ impl LakeShard {
         self.next += 1;
         Ok(range.range)
     }
+}
 
+/// Where nobody has named a table's keys, its first change does.
+fn with_keys(rules: &Arc<TableRules>, schema: &TableSchema, change: &Envelope<'_>) -> Arc<TableRules> {
+    let mut keys = Vec::new();
+    if let (true, 0, Some(image)) = (rules.keys.is_empty(), schema.version, change.keys) {
+        // Broken keys name none; the change will be found broken where it is added.
+        let _ = item::walk::<Malformed>(image, |name, _| {
+            keys.extend(name.decode().map(|name| name.into_owned()));
+            Ok(())
+        });
+    }
+    if keys.is_empty() { rules.clone() } else { Arc::new(TableRules { keys, ..(**rules).clone() }) }
 }
 
 fn look_for_new(
@@ -504,7 +522,8 @@ struct FinishedFile {
 /// Completes all files that have rows, in the order of their last records, so that parts of one partition follow each
 /// other.
 fn finish_files(files: Vec<OpenFile>, notes: &[(&'static str, String)]) -> Result<Vec<FinishedFile>, FileError> {
-    let mut finished = files.into_iter().filter_map(|file| file.finish(notes).transpose()).collect::<Result<Vec<_>, _>>()?;
+    let mut finished =
+        files.into_iter().filter_map(|file| file.finish(notes).transpose()).collect::<Result<Vec<_>, _>>()?;
     finished.sort_by_key(|file| file.end);
     Ok(finished)
 }

@@ -21,12 +21,7 @@ pub fn check<P: AsRef<Path>>(paths: &[P], out: &mut dyn Write) -> io::Result<u8>
     if problems == 0 {
         return Ok(EXIT_DONE);
     }
-    writeln!(
-        out,
-        "{} in {}",
-        count(problems, "problem"),
-        count(wrong_files, "file")
-    )?;
+    writeln!(out, "{} in {}", count(problems, "problem"), count(wrong_files, "file"))?;
     Ok(EXIT_WRONG)
 }
 
@@ -38,10 +33,7 @@ fn check_file(path: &Path, out: &mut dyn Write) -> io::Result<usize> {
         Ok(text) => match super::read(&name, &text) {
             Err(problems) => (problems, text),
             Ok(pipeline) => {
-                let said = format!(
-                    "{name}: ok (source {}, lake {})",
-                    pipeline.source.origin, pipeline.lake.path
-                );
+                let said = format!("{name}: ok (source {}, lake {})", pipeline.source.origin, pipeline.lake.path);
                 writeln!(out, "{}", printable(&said))?;
                 return Ok(0);
             }
@@ -54,11 +46,7 @@ fn check_file(path: &Path, out: &mut dyn Write) -> io::Result<usize> {
 }
 
 fn count(number: usize, what: &str) -> String {
-    if number == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{number} {what}s")
-    }
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 #[cfg(test)]
@@ -77,8 +65,7 @@ mod tests {
         (code, String::from_utf8(out).unwrap().replace(&folder, ""))
     }
 
-    const RIGHT: &str =
-        "name = 'a'\nsource = { type = 'file', path = 'in' }\nlake = { path = 's3://bucket/x/' }\n";
+    const RIGHT: &str = "name = 'a'\nsource = { type = 'file', path = 'in' }\nlake = { path = 's3://bucket/x/' }\n";
 
     #[test]
     fn right_files_are_one_line_each() {

@@ -141,10 +141,7 @@ impl FromStr for ColumnType {
                 }),
             };
         }
-        if let Some(inner) = text
-            .strip_prefix("decimal(")
-            .and_then(|rest| rest.strip_suffix(')'))
-        {
+        if let Some(inner) = text.strip_prefix("decimal(").and_then(|rest| rest.strip_suffix(')')) {
             return decimal(inner).map(Self::Decimal);
         }
         match text {
@@ -154,22 +151,15 @@ impl FromStr for ColumnType {
             "bool" => Ok(Self::Bool),
             "binary" => Ok(Self::Binary),
             "json" => Ok(Self::Json),
-            _ => Err(NotAColumnType {
-                why: "there is no such type".to_owned(),
-                cure: guess(text),
-            }),
+            _ => Err(NotAColumnType { why: "there is no such type".to_owned(), cure: guess(text) }),
         }
     }
 }
 
 fn decimal(inner: &str) -> Result<Decimal, NotAColumnType> {
-    let refuse = |why: &str| NotAColumnType {
-        why: why.to_owned(),
-        cure: Some("for example `decimal(10,2)`".to_owned()),
-    };
-    let (precision, scale) = inner
-        .split_once(',')
-        .ok_or_else(|| refuse("a decimal has a precision and a scale"))?;
+    let refuse =
+        |why: &str| NotAColumnType { why: why.to_owned(), cure: Some("for example `decimal(10,2)`".to_owned()) };
+    let (precision, scale) = inner.split_once(',').ok_or_else(|| refuse("a decimal has a precision and a scale"))?;
     let number = |text: &str| text.trim().parse::<u8>().ok();
     let (Some(precision), Some(scale)) = (number(precision), number(scale)) else {
         return Err(refuse("precision and scale are whole numbers from 0 to 38"));
@@ -206,10 +196,7 @@ const ALIASES: [(&str, &str); 22] = [
 
 fn guess(text: &str) -> Option<String> {
     let lower = text.to_lowercase();
-    let alias = ALIASES
-        .iter()
-        .find(|(alias, _)| *alias == lower)
-        .map(|(_, name)| *name);
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == lower).map(|(_, name)| *name);
     let name = alias.or_else(|| nearest(text, COLUMN_TYPES))?;
     Some(format!("did you mean `{name}`?"))
 }

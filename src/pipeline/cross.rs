@@ -9,12 +9,7 @@ use super::spec::{ColumnType, Lake, LakePath, Origin, Source, StatePlace};
 use super::text::{key_name, quote};
 
 /// Reports what does not fit.
-pub(super) fn check(
-    report: &Report<'_>,
-    state: Option<&StatePlace>,
-    source: Option<&Source>,
-    lake: Option<&Lake>,
-) {
+pub(super) fn check(report: &Report<'_>, state: Option<&StatePlace>, source: Option<&Source>, lake: Option<&Lake>) {
     if let (Some(source), Some(lake)) = (source, lake) {
         tables_are_read(report, source, lake);
     }
@@ -29,11 +24,7 @@ pub(super) fn check(
 
 /// What is said about a table that never comes is a slip of the pen.
 fn tables_are_read(report: &Report<'_>, source: &Source, lake: &Lake) {
-    let Some(read) = source
-        .origin
-        .tables()
-        .filter(|_| !report.is_wrong("source.tables"))
-    else {
+    let Some(read) = source.origin.tables().filter(|_| !report.is_wrong("source.tables")) else {
         return;
     };
     for name in lake.tables.keys().filter(|name| !read.contains(&name.as_str())) {
@@ -80,11 +71,7 @@ fn source_is_outside(report: &Report<'_>, source: &Source, state: Option<&StateP
 /// A key is a string, number or binary, and has to keep every digit to tell items apart.
 fn columns_fit_keys(report: &Report<'_>, lake: &Lake) {
     for (name, table) in &lake.tables {
-        for (attribute, column) in table
-            .columns
-            .iter()
-            .filter(|(attribute, _)| table.keys.contains(attribute))
-        {
+        for (attribute, column) in table.columns.iter().filter(|(attribute, _)| table.keys.contains(attribute)) {
             let why = match column {
                 ColumnType::String | ColumnType::Int64 | ColumnType::Decimal(_) | ColumnType::Binary => {
                     continue;
@@ -94,12 +81,7 @@ fn columns_fit_keys(report: &Report<'_>, lake: &Lake) {
             };
             let path = format!("lake.tables.{}.columns.{}", key_name(name), key_name(attribute));
             let expected = "`string`, `int64`, `decimal(p,s)` or `binary` for a key";
-            report.problem_at(
-                &path,
-                format!("`{column}` {why}"),
-                Some(expected.to_owned()),
-                None,
-            );
+            report.problem_at(&path, format!("`{column}` {why}"), Some(expected.to_owned()), None);
         }
     }
 }
@@ -111,12 +93,7 @@ fn columns_fit_in(report: &Report<'_>, lake: &Lake) {
         if count as u64 > lake.max_columns {
             let found = format!("{count} columns are declared");
             let expected = format!("at most {} (`lake.max_columns`)", lake.max_columns);
-            report.problem_at(
-                &format!("lake.tables.{}.columns", key_name(name)),
-                found,
-                Some(expected),
-                None,
-            );
+            report.problem_at(&format!("lake.tables.{}.columns", key_name(name)), found, Some(expected), None);
         }
     }
 }

@@ -28,10 +28,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(found: impl Into<String>) -> Self {
-        Self {
-            found: found.into(),
-            cure: None,
-        }
+        Self { found: found.into(), cure: None }
     }
 
     /// The value is this text, and that is not what was expected.
@@ -40,10 +37,7 @@ impl Refusal {
     }
 
     pub(super) fn cure(self, cure: impl Into<String>) -> Self {
-        Self {
-            cure: Some(cure.into()),
-            ..self
-        }
+        Self { cure: Some(cure.into()), ..self }
     }
 }
 
@@ -55,13 +49,7 @@ impl<'a> Field<'a> {
         path: String,
         span: Range<usize>,
     ) -> Self {
-        Self {
-            report,
-            value,
-            type_name,
-            path,
-            span,
-        }
+        Self { report, value, type_name, path, span }
     }
 
     pub(super) fn value(&self) -> Option<&'a Value> {
@@ -81,20 +69,13 @@ impl<'a> Field<'a> {
 
     /// The value has another type than the one expected.
     pub(super) fn wrong_type(&self, expected: &str, cure: Option<String>) {
-        self.refuse(
-            Refusal {
-                found: format!("found {}", self.describe()),
-                cure,
-            },
-            expected,
-        );
+        self.refuse(Refusal { found: format!("found {}", self.describe()), cure }, expected);
     }
 
     /// The value is not what was expected.
     pub(super) fn refuse(&self, why: Refusal, expected: &str) {
         let expected = (!expected.is_empty()).then(|| expected.to_owned());
-        self.report
-            .problem(self.span.clone(), &self.path, why.found, expected, why.cure);
+        self.report.problem(self.span.clone(), &self.path, why.found, expected, why.cure);
     }
 
     fn describe(&self) -> String {
@@ -106,15 +87,7 @@ impl<'a> Field<'a> {
             Some(Value::Datetime(time)) => format!("the time {}", time.value()),
             Some(Value::Array(_)) => "a list".to_owned(),
             Some(Value::InlineTable(_)) => "a table".to_owned(),
-            None => format!(
-                "{} {}",
-                if self.type_name.starts_with('a') {
-                    "an"
-                } else {
-                    "a"
-                },
-                self.type_name
-            ),
+            None => format!("{} {}", if self.type_name.starts_with('a') { "an" } else { "a" }, self.type_name),
         }
     }
 }

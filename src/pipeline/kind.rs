@@ -37,17 +37,11 @@ impl<T> Kind<T> {
                 None
             }
         };
-        Self {
-            expected: expected.into(),
-            read: Box::new(read),
-        }
+        Self { expected: expected.into(), read: Box::new(read) }
     }
 
     /// A text.
-    pub(super) fn text(
-        expected: impl Into<String>,
-        read: impl Fn(&str) -> Result<T, Refusal> + 'static,
-    ) -> Self {
+    pub(super) fn text(expected: impl Into<String>, read: impl Fn(&str) -> Result<T, Refusal> + 'static) -> Self {
         Self::value(expected, move |value| value.as_str().map(&read))
     }
 
@@ -64,10 +58,7 @@ impl<T> Kind<T> {
 
 /// A duration in humantime's words. `for_example` is one in `range`.
 pub(super) fn duration(range: RangeInclusive<Duration>, for_example: &str) -> Kind<Duration> {
-    let (least, most) = (
-        humantime::format_duration(*range.start()),
-        humantime::format_duration(*range.end()),
-    );
+    let (least, most) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
     let expected = format!("a duration from {least} to {most}, such as \"{for_example}\"");
     Kind::value(expected, move |value| {
         if let Some(number) = value.as_integer() {
@@ -76,11 +67,7 @@ pub(super) fn duration(range: RangeInclusive<Duration>, for_example: &str) -> Ki
         }
         value.as_str().map(|text| {
             let duration = parse_duration(text)?;
-            if range.contains(&duration) {
-                Ok(duration)
-            } else {
-                Err(Refusal::not(text))
-            }
+            if range.contains(&duration) { Ok(duration) } else { Err(Refusal::not(text)) }
         })
     })
 }
@@ -91,19 +78,16 @@ const DURATION_DIGITS: usize = 9;
 const DURATION_LENGTH: usize = 64;
 
 fn parse_duration(text: &str) -> Result<Duration, Refusal> {
-    let digits = text
-        .split(|c: char| !c.is_ascii_digit() && !c.is_whitespace())
-        .map(str::len)
-        .max();
+    let digits = text.split(|c: char| !c.is_ascii_digit() && !c.is_whitespace()).map(str::len).max();
     if text.len() > DURATION_LENGTH || digits.unwrap_or(0) > DURATION_DIGITS {
         return Err(Refusal::not(text));
     }
     humantime::parse_duration(text).map_err(|why| {
         let refusal = Refusal::not(text);
         match why {
-            humantime::DurationError::UnknownUnit { unit, .. } if !unit.is_empty() => refusal.cure(format!(
-                "`{unit}` is no unit; units are `ms`, `s`, `m` (minutes), `h`"
-            )),
+            humantime::DurationError::UnknownUnit { unit, .. } if !unit.is_empty() => {
+                refusal.cure(format!("`{unit}` is no unit; units are `ms`, `s`, `m` (minutes), `h`"))
+            }
             humantime::DurationError::UnknownUnit { value, .. } => {
                 refusal.cure(format!("a duration has a unit: \"{value}s\" or \"{value}ms\""))
             }
@@ -118,16 +102,11 @@ pub(super) fn byte_size(range: RangeInclusive<u64>, for_example: &str) -> Kind<u
     let expected = format!("a size from {least} to {most}, such as \"{for_example}\", or a number of bytes");
     Kind::value(expected, move |value| {
         let (bytes, shown) = match (value.as_integer(), value.as_str()) {
-            (Some(number), _) => (
-                u64::try_from(number).ok(),
-                Refusal::new(format!("found {number}")),
-            ),
+            (Some(number), _) => (u64::try_from(number).ok(), Refusal::new(format!("found {number}"))),
             (_, Some(text)) => match text.parse::<ByteSize>() {
                 Ok(size) => (Some(size.as_u64()), Refusal::not(text)),
                 Err(_) => {
-                    return Some(Err(
-                        Refusal::not(text).cure("units are `B`, `kB`, `KiB`, `MB`, `MiB`, `GB`, `GiB`")
-                    ));
+                    return Some(Err(Refusal::not(text).cure("units are `B`, `kB`, `KiB`, `MB`, `MiB`, `GB`, `GiB`")));
                 }
             },
             _ => return None,
@@ -139,13 +118,8 @@ pub(super) fn byte_size(range: RangeInclusive<u64>, for_example: &str) -> Kind<u
 /// A number of bytes exactly, in the largest binary unit that divides it.
 pub(super) fn format_bytes(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let exact = units
-        .into_iter()
-        .find(|(shift, _)| bytes != 0 && bytes.trailing_zeros() >= *shift);
-    exact.map_or_else(
-        || format!("{bytes} B"),
-        |(shift, unit)| format!("{} {unit}", bytes >> shift),
-    )
+    let exact = units.into_iter().find(|(shift, _)| bytes != 0 && bytes.trailing_zeros() >= *shift);
+    exact.map_or_else(|| format!("{bytes} B"), |(shift, unit)| format!("{} {unit}", bytes >> shift))
 }
 
 /// A whole number.
@@ -161,16 +135,11 @@ pub(super) fn whole_number(range: RangeInclusive<u64>) -> Kind<u64> {
 /// One of a few words.
 pub(super) fn choice<T: Copy + 'static, const N: usize>(words: [(&'static str, T); N]) -> Kind<T> {
     let names = words.map(|(name, _)| name);
-    Kind::text(one_word_of(names), move |text| {
-        match words.iter().find(|(name, _)| *name == text) {
-            Some((_, value)) => Ok(*value),
-            None => {
-                let guess = nearest(text, names).map(|meant| format!("did you mean \"{meant}\"?"));
-                Err(Refusal {
-                    cure: guess,
-                    ..Refusal::not(text)
-                })
-            }
+    Kind::text(one_word_of(names), move |text| match words.iter().find(|(name, _)| *name == text) {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let guess = nearest(text, names).map(|meant| format!("did you mean \"{meant}\"?"));
+            Err(Refusal { cure: guess, ..Refusal::not(text) })
         }
     })
 }
@@ -185,10 +154,7 @@ pub(super) fn list<T: 'static>(
 ) -> Kind<Vec<T>> {
     let read = move |field: &Field<'_>, expected: &str| {
         let Some(fields) = field.elements() else {
-            let quoted = field
-                .value()
-                .and_then(Value::as_str)
-                .map(|text| format!("write a list: [{text:?}]"));
+            let quoted = field.value().and_then(Value::as_str).map(|text| format!("write a list: [{text:?}]"));
             field.wrong_type(expected, quoted.filter(|cure| cure.len() < 100));
             return None;
         };
@@ -206,42 +172,24 @@ pub(super) fn list<T: 'static>(
             values.push(value);
         }
         if !count.contains(&found) {
-            let shown = if found == 0 {
-                "the list is empty".to_owned()
-            } else {
-                format!("found {found}")
-            };
+            let shown = if found == 0 { "the list is empty".to_owned() } else { format!("found {found}") };
             field.refuse(Refusal::new(shown), expected);
         }
         Some(values)
     };
-    Kind {
-        expected: format!("a list of {what}"),
-        read: Box::new(read),
-    }
+    Kind { expected: format!("a list of {what}"), read: Box::new(read) }
 }
 
 fn twice(name: &str, written: Option<&str>) -> Refusal {
     let only_case = written.is_some_and(|written| written != name && written.to_lowercase() == name);
-    let cure = if only_case {
-        "name it once: upper and lower case are the same here"
-    } else {
-        "name it once"
-    };
+    let cure = if only_case { "name it once: upper and lower case are the same here" } else { "name it once" };
     Refusal::new(format!("`{}` is in the list twice", printable(name))).cure(cure)
 }
 
 /// A list, or one value alone for a list of one.
 pub(super) fn one_or_list<T: 'static>(expected: &str, one: Kind<T>, list: Kind<Vec<T>>) -> Kind<Vec<T>> {
     let read = move |field: &Field<'_>, _: &str| {
-        if field.value().is_some_and(Value::is_str) {
-            Some(vec![one.read(field)?])
-        } else {
-            list.read(field)
-        }
+        if field.value().is_some_and(Value::is_str) { Some(vec![one.read(field)?]) } else { list.read(field) }
     };
-    Kind {
-        expected: expected.to_owned(),
-        read: Box::new(read),
-    }
+    Kind { expected: expected.to_owned(), read: Box::new(read) }
 }

@@ -30,35 +30,19 @@ pub(super) struct Unreadable {
 pub(super) fn text_of(path: &Path) -> Result<String, Box<Unreadable>> {
     let unreadable = |found: String, cure: &str| {
         let (file, key, cure) = (path.display().to_string(), String::new(), Some(cure.to_owned()));
-        let problem = Problem {
-            file,
-            place: None,
-            key,
-            found,
-            expected: None,
-            cure,
-        };
-        Box::new(Unreadable {
-            problem,
-            text: String::new(),
-        })
+        let problem = Problem { file, place: None, key, found, expected: None, cure };
+        Box::new(Unreadable { problem, text: String::new() })
     };
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
     read.map_err(|error| unreadable(format!("cannot be read: {error}"), &cure_of(path, &error)))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(unreadable(
-            format!("is larger than {MAX_FILE_BYTES} bytes"),
-            "name a pipeline file",
-        ));
+        return Err(unreadable(format!("is larger than {MAX_FILE_BYTES} bytes"), "name a pipeline file"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let byte = error.as_bytes().get(valid).copied().unwrap_or_default();
-        let mut unreadable = unreadable(
-            format!("is not UTF-8: byte 0x{byte:02X}"),
-            "save the file as UTF-8",
-        );
+        let mut unreadable = unreadable(format!("is not UTF-8: byte 0x{byte:02X}"), "save the file as UTF-8");
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
         unreadable.problem.place = Some(Lines::new(&text).place(valid..valid + 1));
         unreadable.text = text;
@@ -82,22 +66,10 @@ fn cure_of(path: &Path, error: &io::Error) -> String {
 fn neighbour(path: &Path) -> Option<String> {
     let folder = path.parent()?;
     let wanted = path.file_name()?.to_str()?;
-    let listed = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
+    let listed = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let entries = std::fs::read_dir(listed).ok()?.filter_map(Result::ok);
-    let names: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    let meant = nearest(
-        wanted,
-        names
-            .iter()
-            .map(String::as_str)
-            .filter(|name| name.ends_with(".toml")),
-    )?;
+    let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let meant = nearest(wanted, names.iter().map(String::as_str).filter(|name| name.ends_with(".toml")))?;
     Some(printable(&folder.join(meant).display().to_string()))
 }
 
@@ -115,9 +87,7 @@ mod tests {
         let shown = |path: &Path| {
             let problems = load(path).unwrap_err();
             assert_eq!(problems.len(), 1);
-            problems[0]
-                .to_string()
-                .replace(&folder.path().display().to_string(), "DIR")
+            problems[0].to_string().replace(&folder.path().display().to_string(), "DIR")
         };
         let cases = [
             (
@@ -128,14 +98,8 @@ mod tests {
                 "other.toml",
                 "DIR/other.toml: cannot be read: No such file or directory (os error 2); paths are relative to the working directory",
             ),
-            (
-                "latin1.toml",
-                "DIR/latin1.toml:2:12: is not UTF-8: byte 0xE9; save the file as UTF-8",
-            ),
-            (
-                "huge.toml",
-                "DIR/huge.toml: is larger than 1048576 bytes; name a pipeline file",
-            ),
+            ("latin1.toml", "DIR/latin1.toml:2:12: is not UTF-8: byte 0xE9; save the file as UTF-8"),
+            ("huge.toml", "DIR/huge.toml: is larger than 1048576 bytes; name a pipeline file"),
         ];
         for (name, expected) in cases {
             assert_eq!(shown(&file(name)), expected);

@@ -70,29 +70,17 @@ impl fmt::Display for StreamRef {
 /// `[A-Za-z0-9][A-Za-z0-9_.-]{0,127}`.
 pub(super) fn pipeline_name(text: &str) -> Result<String, Refusal> {
     let fits = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && is_name(text, 1, MAX_NAME_CHARS);
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(Refusal::not(text))
-    }
+    if fits { Ok(text.to_owned()) } else { Err(Refusal::not(text)) }
 }
 
 /// A DynamoDB table's name: 3 to 255 letters, digits, `_`, `.` and `-`.
 pub(super) fn table_name(text: &str) -> Result<Arc<str>, Refusal> {
-    if is_name(text, 3, 255) {
-        Ok(text.into())
-    } else {
-        Err(Refusal::not(text))
-    }
+    if is_name(text, 3, 255) { Ok(text.into()) } else { Err(Refusal::not(text)) }
 }
 
 pub(super) fn table_ref(text: &str) -> Result<TableRef, Refusal> {
     if !text.starts_with("arn:") {
-        return Ok(TableRef {
-            table: table_name(text)?,
-            arn: None,
-            stream: false,
-        });
+        return Ok(TableRef { table: table_name(text)?, arn: None, stream: false });
     }
     let resource = arn_resource(text, "dynamodb")?;
     let mut parts = resource.split('/');
@@ -107,34 +95,20 @@ pub(super) fn table_ref(text: &str) -> Result<TableRef, Refusal> {
             return Err(Refusal::not(text).cure("behind the table's name only `/stream/LABEL` may follow"));
         }
     };
-    Ok(TableRef {
-        table,
-        arn: Some(text.to_owned()),
-        stream,
-    })
+    Ok(TableRef { table, arn: Some(text.to_owned()), stream })
 }
 
 pub(super) fn stream_ref(text: &str) -> Result<StreamRef, Refusal> {
-    let named = |name: &str| {
-        is_name(name, 1, 128)
-            .then(|| name.to_owned())
-            .ok_or_else(|| Refusal::not(text))
-    };
+    let named = |name: &str| is_name(name, 1, 128).then(|| name.to_owned()).ok_or_else(|| Refusal::not(text));
     if !text.starts_with("arn:") {
-        return Ok(StreamRef {
-            name: named(text)?,
-            arn: None,
-        });
+        return Ok(StreamRef { name: named(text)?, arn: None });
     }
     let resource = arn_resource(text, "kinesis")?;
     match resource.strip_prefix("stream/") {
         Some(name) if name.contains("/consumer/") => {
             Err(Refusal::not(text).cure("this is the ARN of a consumer; name the stream"))
         }
-        Some(name) => Ok(StreamRef {
-            name: named(name)?,
-            arn: Some(text.to_owned()),
-        }),
+        Some(name) => Ok(StreamRef { name: named(name)?, arn: Some(text.to_owned()) }),
         None => Err(Refusal::not(text).cure("a stream's ARN ends in `stream/NAME`")),
     }
 }
@@ -148,14 +122,8 @@ fn arn_resource<'a>(text: &'a str, service: &str) -> Result<&'a str, Refusal> {
     if of != service {
         return Err(Refusal::not(text).cure(format!("this is an ARN of {}, not of `{service}`", quote(of))));
     }
-    let filled = [partition, region, account, resource]
-        .iter()
-        .all(|part| is_arn_part(part));
-    if filled {
-        Ok(resource)
-    } else {
-        Err(Refusal::not(text).cure("a part of the ARN is empty or has odd characters"))
-    }
+    let filled = [partition, region, account, resource].iter().all(|part| is_arn_part(part));
+    if filled { Ok(resource) } else { Err(Refusal::not(text).cure("a part of the ARN is empty or has odd characters")) }
 }
 
 fn is_arn_part(part: &str) -> bool {
@@ -164,18 +132,12 @@ fn is_arn_part(part: &str) -> bool {
 
 fn is_name(text: &str, least: usize, most: usize) -> bool {
     (least..=most).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 /// An attribute's name as keys, indexes and partitions have it: 1 to 255 bytes of UTF-8.
 pub(super) fn attribute_name(text: &str) -> Result<String, Refusal> {
-    if text.is_empty() || text.len() > 255 {
-        Err(Refusal::not(text))
-    } else {
-        Ok(text.to_owned())
-    }
+    if text.is_empty() || text.len() > 255 { Err(Refusal::not(text)) } else { Ok(text.to_owned()) }
 }
 
 #[cfg(test)]
@@ -185,31 +147,19 @@ mod tests {
     #[test]
     fn a_table_has_three_spellings() {
         let name = table_ref("Reply").unwrap();
-        assert_eq!(
-            (&**name.table(), name.table_id(), name.stream_arn()),
-            ("Reply", Some("Reply"), None)
-        );
+        assert_eq!((&**name.table(), name.table_id(), name.stream_arn()), ("Reply", Some("Reply"), None));
         let arn = "arn:aws-cn:dynamodb:cn-north-1:111122223333:table/Reply";
         let table = table_ref(arn).unwrap();
-        assert_eq!(
-            (&**table.table(), table.table_id(), table.stream_arn()),
-            ("Reply", Some(arn), None)
-        );
+        assert_eq!((&**table.table(), table.table_id(), table.stream_arn()), ("Reply", Some(arn), None));
         let arn = "arn:aws:dynamodb:ddblocal:000000000000:table/Reply/stream/2026-11-20T08:15:30.123";
         let stream = table_ref(arn).unwrap();
-        assert_eq!(
-            (&**stream.table(), stream.table_id(), stream.stream_arn()),
-            ("Reply", None, Some(arn))
-        );
+        assert_eq!((&**stream.table(), stream.table_id(), stream.stream_arn()), ("Reply", None, Some(arn)));
         assert_eq!(stream.to_string(), arn);
     }
 
     #[test]
     fn a_stream_has_two_spellings() {
-        assert_eq!(
-            stream_ref("forum").map(|stream| stream.to_string()),
-            Ok("forum".to_owned())
-        );
+        assert_eq!(stream_ref("forum").map(|stream| stream.to_string()), Ok("forum".to_owned()));
         let arn = "arn:aws:kinesis:eu-central-1:111122223333:stream/forum";
         let stream = stream_ref(arn).unwrap();
         assert_eq!((stream.name(), stream.arn()), ("forum", Some(arn)));

@@ -37,10 +37,7 @@ pub(super) fn one_word_of<'a>(words: impl IntoIterator<Item = &'a str>) -> Strin
 }
 
 fn enumerate<'a>(words: impl IntoIterator<Item = &'a str>, mark: char, conjunction: &str) -> String {
-    let words: Vec<_> = words
-        .into_iter()
-        .map(|word| format!("{mark}{word}{mark}"))
-        .collect();
+    let words: Vec<_> = words.into_iter().map(|word| format!("{mark}{word}{mark}")).collect();
     match words.as_slice() {
         [] => "nothing".to_owned(),
         [only] => only.clone(),

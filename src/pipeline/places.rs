@@ -84,10 +84,7 @@ fn s3(text: &str, rest: &str) -> Result<LakePath, Refusal> {
     if prefix.len() > MAX_PREFIX_BYTES {
         return Err(Refusal::not(text).cure(format!("a prefix has at most {MAX_PREFIX_BYTES} bytes")));
     }
-    Ok(LakePath::S3 {
-        bucket: bucket.to_owned(),
-        prefix,
-    })
+    Ok(LakePath::S3 { bucket: bucket.to_owned(), prefix })
 }
 
 fn is_bucket(name: &str) -> bool {
@@ -115,9 +112,7 @@ pub(super) fn state_place(text: &str) -> Result<StatePlace, Refusal> {
 /// A path of this machine.
 pub(super) fn local_path(text: &str) -> Result<PathBuf, Refusal> {
     if text.contains("://") {
-        return Err(
-            Refusal::not(text).cure("recorded changes are read from this machine: copy them into a folder")
-        );
+        return Err(Refusal::not(text).cure("recorded changes are read from this machine: copy them into a folder"));
     }
     folder(text)
 }
@@ -132,15 +127,8 @@ fn folder(text: &str) -> Result<PathBuf, Refusal> {
     if text == "~" || text.starts_with("~/") {
         return Err(Refusal::not(text).cure("`~` means nothing here: write the path out"));
     }
-    let path: PathBuf = Path::new(text)
-        .components()
-        .filter(|part| *part != Component::CurDir)
-        .collect();
-    Ok(if path.as_os_str().is_empty() {
-        PathBuf::from(".")
-    } else {
-        path
-    })
+    let path: PathBuf = Path::new(text).components().filter(|part| *part != Component::CurDir).collect();
+    Ok(if path.as_os_str().is_empty() { PathBuf::from(".") } else { path })
 }
 
 /// Whether `path` is `folder` or lies in it, as far as the texts tell: `..` is resolved, links are not; an absolute
@@ -148,9 +136,7 @@ fn folder(text: &str) -> Result<PathBuf, Refusal> {
 pub(super) fn is_inside(path: &Path, folder: &Path) -> bool {
     let (path, folder) = (resolved(path), resolved(folder));
     path.is_absolute() == folder.is_absolute()
-        && path
-            .strip_prefix(&folder)
-            .is_ok_and(|rest| rest.components().next() != Some(Component::ParentDir))
+        && path.strip_prefix(&folder).is_ok_and(|rest| rest.components().next() != Some(Component::ParentDir))
 }
 
 fn resolved(path: &Path) -> PathBuf {
@@ -158,9 +144,7 @@ fn resolved(path: &Path) -> PathBuf {
     for part in path.components() {
         match part {
             Component::CurDir => {}
-            Component::ParentDir
-                if matches!(resolved.components().next_back(), Some(Component::Normal(_))) =>
-            {
+            Component::ParentDir if matches!(resolved.components().next_back(), Some(Component::Normal(_))) => {
                 resolved.pop();
             }
             Component::ParentDir if resolved.has_root() => {}
@@ -190,11 +174,9 @@ mod tests {
             assert_eq!(path.to_string(), normal);
             assert_eq!(lake_path(normal), Ok(path), "a normal path stays as it is");
         }
-        for (text, normal) in [
-            ("state/x", "folder:state/x"),
-            ("folder:./state/", "folder:state"),
-            ("dynamodb:state", "dynamodb:state"),
-        ] {
+        for (text, normal) in
+            [("state/x", "folder:state/x"), ("folder:./state/", "folder:state"), ("dynamodb:state", "dynamodb:state")]
+        {
             assert_eq!(state_place(text).unwrap().to_string(), normal);
         }
     }
@@ -232,8 +214,6 @@ mod tests {
         assert!(inside("lake/x", "lake") && inside("lake", "lake/") && inside("a/../lake/x", "./lake"));
         assert!(inside("/a/b", "/a") && inside("/../a", "/a") && inside("x", "."));
         assert!(!inside("lake2", "lake") && !inside("lake", "lake/x") && !inside("lake/../x", "lake"));
-        assert!(
-            !inside("/lake/x", "lake") && !inside("../x", "x") && !inside("../x", ".") && !inside("/x", ".")
-        );
+        assert!(!inside("/lake/x", "lake") && !inside("../x", "x") && !inside("../x", ".") && !inside("/x", "."));
     }
 }

@@ -50,10 +50,7 @@ impl Problem {
         let mut lines = vec![format!("error: {}{}", self.prefix(), self.found)];
         let gutter = " ".repeat(self.place.map_or(1, |place| place.line.to_string().len()));
         lines.push(format!("{gutter}--> {}", self.position()));
-        let mut expected = self
-            .expected
-            .as_deref()
-            .map(|expected| format!("expected {expected}"));
+        let mut expected = self.expected.as_deref().map(|expected| format!("expected {expected}"));
         if let Some(place) = self.place {
             let (line, mark) = excerpt(source, place);
             lines.push(format!("{gutter} |"));
@@ -67,11 +64,7 @@ impl Problem {
     }
 
     fn prefix(&self) -> String {
-        if self.key.is_empty() {
-            String::new()
-        } else {
-            format!("{}: ", self.key)
-        }
+        if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) }
     }
 
     fn position(&self) -> String {
@@ -102,27 +95,14 @@ impl std::error::Error for Problem {}
 /// The source line of a place, cut to what fits a screen, and the marks to print below it.
 fn excerpt(source: &str, place: Place) -> (String, String) {
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-    let line = source
-        .split('\n')
-        .nth(place.line.saturating_sub(1))
-        .unwrap_or_default();
-    let line: Vec<char> = printable(line.strip_suffix('\r').unwrap_or(line))
-        .chars()
-        .collect();
+    let line = source.split('\n').nth(place.line.saturating_sub(1)).unwrap_or_default();
+    let line: Vec<char> = printable(line.strip_suffix('\r').unwrap_or(line)).chars().collect();
     let start = place.column.saturating_sub(1).min(line.len());
-    let skipped = if line.len() <= SHOWN_WIDTH {
-        0
-    } else {
-        start.saturating_sub(SHOWN_WIDTH / 4)
-    };
+    let skipped = if line.len() <= SHOWN_WIDTH { 0 } else { start.saturating_sub(SHOWN_WIDTH / 4) };
     let shown: String = line.iter().skip(skipped).take(SHOWN_WIDTH).collect();
     // Tabs stay tabs, so that the mark stands where the terminal puts the character.
-    let pad = line[skipped..start]
-        .iter()
-        .map(|c| if *c == '\t' { '\t' } else { ' ' });
-    let length = place
-        .length
-        .clamp(1, (line.len() - start).clamp(1, SHOWN_WIDTH / 2));
+    let pad = line[skipped..start].iter().map(|c| if *c == '\t' { '\t' } else { ' ' });
+    let length = place.length.clamp(1, (line.len() - start).clamp(1, SHOWN_WIDTH / 2));
     (shown, pad.chain(std::iter::repeat_n('^', length)).collect())
 }
 
@@ -144,10 +124,7 @@ mod tests {
     #[test]
     fn one_line_for_logs_and_several_for_people() {
         let problem = problem(2, 3, 4);
-        assert_eq!(
-            problem.to_string(),
-            "pipelines/x.toml:2:3: lake.roll.agee: unknown key; did you mean `age`?"
-        );
+        assert_eq!(problem.to_string(), "pipelines/x.toml:2:3: lake.roll.agee: unknown key; did you mean `age`?");
         let expected = [
             "error: lake.roll.agee: unknown key",
             " --> pipelines/x.toml:2:3",
@@ -157,20 +134,13 @@ mod tests {
             "  = help: did you mean `age`?",
             "",
         ];
-        assert_eq!(
-            problem.render("[lake.roll]\r\n  agee = 1\r\n"),
-            expected.join("\n")
-        );
+        assert_eq!(problem.render("[lake.roll]\r\n  agee = 1\r\n"), expected.join("\n"));
     }
 
     #[test]
     fn without_a_place_there_is_no_excerpt() {
-        let problem = Problem {
-            place: None,
-            key: String::new(),
-            expected: Some("a file".to_owned()),
-            ..problem(1, 1, 1)
-        };
+        let problem =
+            Problem { place: None, key: String::new(), expected: Some("a file".to_owned()), ..problem(1, 1, 1) };
         let expected = [
             "error: unknown key",
             " --> pipelines/x.toml",
@@ -179,50 +149,16 @@ mod tests {
             "",
         ];
         assert_eq!(problem.render(""), expected.join("\n"));
-        assert_eq!(
-            problem.to_string(),
-            "pipelines/x.toml: unknown key; expected a file; did you mean `age`?"
-        );
+        assert_eq!(problem.to_string(), "pipelines/x.toml: unknown key; expected a file; did you mean `age`?");
     }
 
     #[test]
     fn tabs_controls_and_long_lines_do_not_move_the_mark() {
-        assert_eq!(
-            excerpt(
-                "\t\tage = 1",
-                Place {
-                    line: 1,
-                    column: 3,
-                    length: 3
-                }
-            )
-            .1,
-            "\t\t^^^"
-        );
-        let (line, mark) = excerpt(
-            "a\u{1b}[31m\u{202e}b",
-            Place {
-                line: 1,
-                column: 8,
-                length: 1,
-            },
-        );
-        assert_eq!(
-            (line.as_str(), mark.as_str()),
-            ("a\u{fffd}[31m\u{fffd}b", "       ^")
-        );
-        let (line, mark) = excerpt(
-            &"x".repeat(10_000),
-            Place {
-                line: 1,
-                column: 5_001,
-                length: 5_000,
-            },
-        );
-        assert_eq!(
-            (line.len(), mark.len()),
-            (SHOWN_WIDTH, SHOWN_WIDTH / 4 + SHOWN_WIDTH / 2)
-        );
+        assert_eq!(excerpt("\t\tage = 1", Place { line: 1, column: 3, length: 3 }).1, "\t\t^^^");
+        let (line, mark) = excerpt("a\u{1b}[31m\u{202e}b", Place { line: 1, column: 8, length: 1 });
+        assert_eq!((line.as_str(), mark.as_str()), ("a\u{fffd}[31m\u{fffd}b", "       ^"));
+        let (line, mark) = excerpt(&"x".repeat(10_000), Place { line: 1, column: 5_001, length: 5_000 });
+        assert_eq!((line.len(), mark.len()), (SHOWN_WIDTH, SHOWN_WIDTH / 4 + SHOWN_WIDTH / 2));
     }
 
     #[test]

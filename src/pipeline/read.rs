@@ -63,35 +63,17 @@ fn syntax_error(report: &Report<'_>, text: &str, error: &toml_edit::TomlError) {
 fn pipeline(root: &Section<'_>, report: &Report<'_>) -> Option<Pipeline> {
     let name = root.required("name", &name());
     let state = root.optional("state", &state());
-    let memory = root.or(
-        "memory",
-        &byte_size(MIN_MEMORY..=MAX_MEMORY, "512 MiB"),
-        DEFAULT_MEMORY,
-    );
+    let memory = root.or("memory", &byte_size(MIN_MEMORY..=MAX_MEMORY, "512 MiB"), DEFAULT_MEMORY);
     let grace = duration(MIN_SHUTDOWN_GRACE..=MAX_SHUTDOWN_GRACE, "25s");
     let shutdown_grace = root.or("shutdown_grace", &grace, DEFAULT_SHUTDOWN_GRACE);
     let listen = root.optional("listen", &loopback_address());
     let source = root.required_section("source", source).flatten();
-    let lake = root
-        .required_section("lake", |section| lake(section, report))
-        .flatten();
-    root.refuse(
-        "handlers",
-        "handlers are not part of this version",
-        "take them out: nothing would call them",
-    );
+    let lake = root.required_section("lake", |section| lake(section, report)).flatten();
+    root.refuse("handlers", "handlers are not part of this version", "take them out: nothing would call them");
 
     let state = state.or_else(|| state_place(&format!("{DEFAULT_STATE_FOLDER}/{}", name.as_ref()?)).ok());
     cross::check(report, state.as_ref(), source.as_ref(), lake.as_ref());
-    Some(Pipeline {
-        name: name?,
-        state: state?,
-        memory,
-        shutdown_grace,
-        listen,
-        source: source?,
-        lake: lake?,
-    })
+    Some(Pipeline { name: name?, state: state?, memory, shutdown_grace, listen, source: source?, lake: lake? })
 }
 
 fn name() -> Kind<String> {
@@ -101,27 +83,15 @@ fn name() -> Kind<String> {
 }
 
 fn state() -> Kind<StatePlace> {
-    Kind::text(
-        "a folder such as \"folder:state/forum\", or \"dynamodb:TABLE\"",
-        state_place,
-    )
+    Kind::text("a folder such as \"folder:state/forum\", or \"dynamodb:TABLE\"", state_place)
 }
 
 fn loopback_address() -> Kind<SocketAddr> {
     Kind::text("a loopback address and port such as \"127.0.0.1:9090\"", |text| {
         let Ok(address) = text.parse::<SocketAddr>() else {
-            let port = text
-                .strip_prefix("localhost:")
-                .or_else(|| text.strip_prefix(':'))
-                .unwrap_or_default();
-            let guess = port
-                .parse::<u16>()
-                .map(|port| format!("did you mean \"127.0.0.1:{port}\"?"))
-                .ok();
-            return Err(Refusal {
-                cure: guess,
-                ..Refusal::not(text)
-            });
+            let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or_default();
+            let guess = port.parse::<u16>().map(|port| format!("did you mean \"127.0.0.1:{port}\"?")).ok();
+            return Err(Refusal { cure: guess, ..Refusal::not(text) });
         };
         if address.ip().is_loopback() {
             return Ok(address);

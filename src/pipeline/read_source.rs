@@ -20,42 +20,25 @@ enum Type {
     File,
 }
 
-const TYPES: [(&str, Type); 3] = [
-    ("dynamodb-streams", Type::DynamoDbStreams),
-    ("kinesis", Type::Kinesis),
-    ("file", Type::File),
-];
+const TYPES: [(&str, Type); 3] =
+    [("dynamodb-streams", Type::DynamoDbStreams), ("kinesis", Type::Kinesis), ("file", Type::File)];
 
 /// Reads the section `[source]`.
 pub(super) fn source(source: &Section<'_>) -> Option<Source> {
     let of = source.required("type", &choice(TYPES));
     let origin = match of {
         Some(Type::DynamoDbStreams) => {
-            foreign(
-                source,
-                Type::DynamoDbStreams,
-                &[("stream", Type::Kinesis), ("path", Type::File)],
-            );
-            source
-                .required("tables", &tables())
-                .map(|tables| Origin::DynamoDbStreams { tables })
+            foreign(source, Type::DynamoDbStreams, &[("stream", Type::Kinesis), ("path", Type::File)]);
+            source.required("tables", &tables()).map(|tables| Origin::DynamoDbStreams { tables })
         }
         Some(Type::Kinesis) => {
             foreign(source, Type::Kinesis, &[("path", Type::File)]);
             let tables = source.optional("tables", &table_filter());
-            source
-                .required("stream", &stream())
-                .map(|stream| Origin::Kinesis { stream, tables })
+            source.required("stream", &stream()).map(|stream| Origin::Kinesis { stream, tables })
         }
         Some(Type::File) => {
-            foreign(
-                source,
-                Type::File,
-                &[("tables", Type::DynamoDbStreams), ("stream", Type::Kinesis)],
-            );
-            source
-                .required("path", &recorded())
-                .map(|paths| Origin::File { paths })
+            foreign(source, Type::File, &[("tables", Type::DynamoDbStreams), ("stream", Type::Kinesis)]);
+            source.required("path", &recorded()).map(|paths| Origin::File { paths })
         }
         // Which keys belong here depends on the type, so none is found wrong.
         None => {
@@ -66,41 +49,18 @@ pub(super) fn source(source: &Section<'_>) -> Option<Source> {
         }
     };
     let start = source.or("start", &start(), Start::default());
-    let on_gap = source.or(
-        "on_gap",
-        &choice([("fail", OnGap::Fail), ("resume", OnGap::Resume)]),
-        OnGap::default(),
-    );
+    let on_gap = source.or("on_gap", &choice([("fail", OnGap::Fail), ("resume", OnGap::Resume)]), OnGap::default());
     let poll = source.or("poll", &duration(MIN_POLL..=MAX_POLL, "1s"), DEFAULT_POLL);
-    let discovery = source.or(
-        "discovery",
-        &duration(MIN_DISCOVERY..=MAX_DISCOVERY, "10s"),
-        DEFAULT_DISCOVERY,
-    );
-    Some(Source {
-        origin: origin?,
-        start,
-        on_gap,
-        poll,
-        discovery,
-    })
+    let discovery = source.or("discovery", &duration(MIN_DISCOVERY..=MAX_DISCOVERY, "10s"), DEFAULT_DISCOVERY);
+    Some(Source { origin: origin?, start, on_gap, poll, discovery })
 }
 
 /// Keys that belong to other types.
 fn foreign(source: &Section<'_>, of: Type, keys: &[(&'static str, Type)]) {
-    let word = |of: Type| {
-        TYPES
-            .iter()
-            .find(|(_, other)| *other == of)
-            .map_or("", |(word, _)| word)
-    };
+    let word = |of: Type| TYPES.iter().find(|(_, other)| *other == of).map_or("", |(word, _)| word);
     for (key, owner) in keys {
         let found = format!("does not belong to `type = \"{}\"`", word(of));
-        source.refuse(
-            key,
-            &found,
-            &format!("it is a key of `type = \"{}\"`; take it out", word(*owner)),
-        );
+        source.refuse(key, &found, &format!("it is a key of `type = \"{}\"`; take it out", word(*owner)));
     }
 }
 
@@ -110,22 +70,12 @@ fn anything() -> Kind<()> {
 
 fn tables() -> Kind<Vec<TableRef>> {
     let table = Kind::text("a table's name or ARN, or a stream's ARN", table_ref);
-    list(
-        "one or more table names, table ARNs or stream ARNs",
-        1..=usize::MAX,
-        table,
-        |table| table.table().to_string(),
-    )
+    list("one or more table names, table ARNs or stream ARNs", 1..=usize::MAX, table, |table| table.table().to_string())
 }
 
 fn table_filter() -> Kind<Vec<Arc<str>>> {
-    let table = Kind::text(
-        "a table's name: 3 to 255 letters, digits, `_`, `.` and `-`",
-        table_name,
-    );
-    list("one or more table names", 1..=usize::MAX, table, |table| {
-        table.to_string()
-    })
+    let table = Kind::text("a table's name: 3 to 255 letters, digits, `_`, `.` and `-`", table_name);
+    list("one or more table names", 1..=usize::MAX, table, |table| table.to_string())
 }
 
 fn stream() -> Kind<StreamRef> {
@@ -134,14 +84,8 @@ fn stream() -> Kind<StreamRef> {
 
 fn recorded() -> Kind<Vec<PathBuf>> {
     let path = || Kind::text("the path of a file or folder", local_path);
-    let paths = list("one or more paths", 1..=usize::MAX, path(), |path| {
-        path.display().to_string()
-    });
-    one_or_list(
-        "the path of a file or folder of recorded changes, or a list of them",
-        path(),
-        paths,
-    )
+    let paths = list("one or more paths", 1..=usize::MAX, path(), |path| path.display().to_string());
+    one_or_list("the path of a file or folder of recorded changes, or a list of them", path(), paths)
 }
 
 fn start() -> Kind<Start> {
@@ -164,9 +108,6 @@ fn start_at(text: &str) -> Result<Start, Refusal> {
             return refusal.cure("a time needs its offset: `Z` for UTC, or for example `+02:00`");
         }
         let word = nearest(text, ["trim-horizon", "latest"]);
-        Refusal {
-            cure: word.map(|word| format!("did you mean \"{word}\"?")),
-            ..refusal
-        }
+        Refusal { cure: word.map(|word| format!("did you mean \"{word}\"?")), ..refusal }
     })
 }

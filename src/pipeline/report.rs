@@ -57,11 +57,7 @@ pub(super) struct Unknown {
 
 impl<'a> Report<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        Self {
-            file,
-            lines: Lines::new(text),
-            log: RefCell::default(),
-        }
+        Self { file, lines: Lines::new(text), log: RefCell::default() }
     }
 
     /// A mistake at these bytes.
@@ -87,8 +83,7 @@ impl<'a> Report<'a> {
     ) {
         let span = {
             let spans = &self.log.borrow().spans;
-            let ancestors =
-                std::iter::successors(Some(path), |path| path.rfind(['.', '[']).map(|at| &path[..at]));
+            let ancestors = std::iter::successors(Some(path), |path| path.rfind(['.', '[']).map(|at| &path[..at]));
             ancestors.filter_map(|path| spans.get(path)).next().cloned()
         };
         self.problem(span.unwrap_or(0..0), path, found, expected, cure);
@@ -96,15 +91,9 @@ impl<'a> Report<'a> {
 
     /// Whether the value at `path`, or a part of it, has a mistake.
     pub(super) fn is_wrong(&self, path: &str) -> bool {
-        let below = |key: &str| {
-            key.strip_prefix(path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        self.log
-            .borrow()
-            .problems
-            .iter()
-            .any(|(_, problem)| below(&problem.key))
+        let below =
+            |key: &str| key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        self.log.borrow().problems.iter().any(|(_, problem)| below(&problem.key))
     }
 
     /// Remembers where the value of a key path stands.
@@ -121,22 +110,9 @@ impl<'a> Report<'a> {
         }
     }
 
-    pub(super) fn missing(
-        &self,
-        section: &str,
-        path: &str,
-        key: &'static str,
-        header: Range<usize>,
-        expected: &str,
-    ) {
+    pub(super) fn missing(&self, section: &str, path: &str, key: &'static str, header: Range<usize>, expected: &str) {
         let (section, path, expected) = (section.to_owned(), path.to_owned(), expected.to_owned());
-        self.log.borrow_mut().missing.push(Missing {
-            section,
-            path,
-            key,
-            header,
-            expected,
-        });
+        self.log.borrow_mut().missing.push(Missing { section, path, key, header, expected });
     }
 
     pub(super) fn unknown(&self, unknown: Unknown) {
@@ -148,14 +124,9 @@ impl<'a> Report<'a> {
     pub(super) fn known_keys(&self) -> std::collections::BTreeSet<String> {
         let known = &self.log.borrow().known;
         let path = |pattern: &str, key: &str| format!("{pattern}.{key}").trim_start_matches('.').to_owned();
-        let paths = known
-            .iter()
-            .flat_map(|(pattern, keys)| keys.iter().map(move |key| path(pattern, key)));
-        let is_table = |path: &String| {
-            known
-                .keys()
-                .any(|pattern| format!("{pattern}.").starts_with(&format!("{path}.")))
-        };
+        let paths = known.iter().flat_map(|(pattern, keys)| keys.iter().map(move |key| path(pattern, key)));
+        let is_table =
+            |path: &String| known.keys().any(|pattern| format!("{pattern}.").starts_with(&format!("{path}.")));
         paths.filter(|path| !is_table(path)).collect()
     }
 
@@ -165,9 +136,9 @@ impl<'a> Report<'a> {
         let mut problems = log.problems;
         // A missing key that was misspelt is one mistake, not two.
         let meant = |missing: &Missing| {
-            log.unknown.iter().any(|unknown| {
-                unknown.section == missing.section && nearest(&unknown.key, [missing.key]).is_some()
-            })
+            log.unknown
+                .iter()
+                .any(|unknown| unknown.section == missing.section && nearest(&unknown.key, [missing.key]).is_some())
         };
         for missing in log.missing.iter().filter(|missing| !meant(missing)) {
             let problem = self.make(
@@ -181,13 +152,7 @@ impl<'a> Report<'a> {
         }
         for unknown in &log.unknown {
             let cure = cure_of(unknown, &log.known);
-            let problem = self.make(
-                unknown.span.clone(),
-                &unknown.path,
-                "unknown key".to_owned(),
-                None,
-                Some(cure),
-            );
+            let problem = self.make(unknown.span.clone(), &unknown.path, "unknown key".to_owned(), None, Some(cure));
             problems.push((unknown.span.start, problem));
         }
         problems.sort_by_key(|(at, _)| *at);
@@ -203,25 +168,15 @@ impl<'a> Report<'a> {
         cure: Option<String>,
     ) -> Problem {
         let place = Some(self.lines.place(span));
-        Problem {
-            file: self.file.to_owned(),
-            place,
-            key: path.to_owned(),
-            found,
-            expected,
-            cure,
-        }
+        Problem { file: self.file.to_owned(), place, key: path.to_owned(), found, expected, cure }
     }
 }
 
 /// What somebody meant who wrote this key: one that is known here, one that belongs elsewhere, or what there is.
 fn cure_of(unknown: &Unknown, known: &Known) -> String {
     let key = unknown.key.as_str();
-    let elsewhere: Vec<&str> = known
-        .iter()
-        .filter(|(_, keys)| keys.contains(&key))
-        .map(|(pattern, _)| pattern.as_str())
-        .collect();
+    let elsewhere: Vec<&str> =
+        known.iter().filter(|(_, keys)| keys.contains(&key)).map(|(pattern, _)| pattern.as_str()).collect();
     if elsewhere.contains(&"") {
         return format!("`{key}` belongs at the top of the file, before the first `[table]`");
     }
@@ -233,11 +188,9 @@ fn cure_of(unknown: &Unknown, known: &Known) -> String {
     if let Some(meant) = nearest(key, here.iter().copied()) {
         return format!("did you mean `{meant}`?");
     }
-    if let (true, Some(parent), Some((above, name))) = (
-        unknown.is_table,
-        unknown.pattern.strip_suffix(".NAME"),
-        unknown.section.rsplit_once('.'),
-    ) {
+    if let (true, Some(parent), Some((above, name))) =
+        (unknown.is_table, unknown.pattern.strip_suffix(".NAME"), unknown.section.rsplit_once('.'))
+    {
         debug_assert!(!parent.is_empty());
         return format!("a name with a dot stands in quotes: `[{above}.\"{name}.{key}\"]`");
     }

@@ -26,21 +26,9 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// Reads the top level of a file.
-    pub(super) fn root<T>(
-        report: &'a Report<'a>,
-        table: &'a dyn TableLike,
-        read: impl FnOnce(&Self) -> T,
-    ) -> T {
+    pub(super) fn root<T>(report: &'a Report<'a>, table: &'a dyn TableLike, read: impl FnOnce(&Self) -> T) -> T {
         let (path, pattern) = (String::new(), String::new());
-        Self {
-            report,
-            table: Some(table),
-            path,
-            pattern,
-            header: 0..0,
-            asked: RefCell::default(),
-        }
-        .finish(read)
+        Self { report, table: Some(table), path, pattern, header: 0..0, asked: RefCell::default() }.finish(read)
     }
 
     /// The value of a key; `None` if there is none or it is wrong.
@@ -61,11 +49,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table that has to be there.
-    pub(super) fn required_section<T>(
-        &self,
-        key: &'static str,
-        read: impl FnOnce(&Section<'a>) -> T,
-    ) -> Option<T> {
+    pub(super) fn required_section<T>(&self, key: &'static str, read: impl FnOnce(&Section<'a>) -> T) -> Option<T> {
         self.need(key, &format!("a table `[{}]`", self.path_of(key)));
         let there = self.get(key).is_some();
         let value = self.section(key, read);
@@ -76,25 +60,16 @@ impl<'a> Section<'a> {
     pub(super) fn section<T>(&self, key: &'static str, read: impl FnOnce(&Section<'a>) -> T) -> T {
         self.report.known(&self.pattern, key);
         let (path, pattern) = (self.path_of(key), self.pattern_of(key));
-        self.child(self.table_of(key), path, pattern, self.span_of_header(key))
-            .finish(read)
+        self.child(self.table_of(key), path, pattern, self.span_of_header(key)).finish(read)
     }
 
     /// All tables in a table whose keys are names, with these names.
-    pub(super) fn named_sections<T>(
-        &self,
-        key: &'static str,
-        read: impl Fn(&Section<'a>) -> T,
-    ) -> Vec<(String, T)> {
+    pub(super) fn named_sections<T>(&self, key: &'static str, read: impl Fn(&Section<'a>) -> T) -> Vec<(String, T)> {
         self.report.known(&self.pattern, key);
         let pattern = format!("{}.NAME", self.pattern_of(key));
-        self.child(None, String::new(), pattern.clone(), 0..0)
-            .finish(&read);
+        self.child(None, String::new(), pattern.clone(), 0..0).finish(&read);
         let outer = self.child(self.table_of(key), self.path_of(key), String::new(), 0..0);
-        let names = outer
-            .table
-            .into_iter()
-            .flat_map(|table| table.iter().map(|(name, _)| name));
+        let names = outer.table.into_iter().flat_map(|table| table.iter().map(|(name, _)| name));
         let inner = |name: &'a str| {
             let (path, header) = (outer.path_of(name), outer.span_of_header(name));
             self.report.read(&path, header.clone());
@@ -108,13 +83,8 @@ impl<'a> Section<'a> {
     pub(super) fn named_values<T>(&self, key: &'static str, kind: &Kind<T>) -> Vec<(String, T)> {
         self.report.known(&self.pattern, key);
         let outer = self.child(self.table_of(key), self.path_of(key), String::new(), 0..0);
-        let names = outer
-            .table
-            .into_iter()
-            .flat_map(|table| table.iter().map(|(name, _)| name));
-        names
-            .filter_map(|name| Some((name.to_owned(), kind.read(&outer.field(name)?)?)))
-            .collect()
+        let names = outer.table.into_iter().flat_map(|table| table.iter().map(|(name, _)| name));
+        names.filter_map(|name| Some((name.to_owned(), kind.read(&outer.field(name)?)?))).collect()
     }
 
     /// A key that must not be there.
@@ -122,8 +92,7 @@ impl<'a> Section<'a> {
         self.ask(key);
         if let Some((name, _)) = self.get(key) {
             let span = name.span().unwrap_or_default();
-            self.report
-                .problem(span, &self.path_of(key), found, None, Some(cure.to_owned()));
+            self.report.problem(span, &self.path_of(key), found, None, Some(cure.to_owned()));
         }
     }
 
@@ -148,8 +117,7 @@ impl<'a> Section<'a> {
 
     fn need(&self, key: &'static str, expected: &str) {
         if self.table.is_some() && self.get(key).is_none() {
-            self.report
-                .missing(&self.path, &self.path_of(key), key, self.header.clone(), expected);
+            self.report.missing(&self.path, &self.path_of(key), key, self.header.clone(), expected);
         }
     }
 
@@ -160,14 +128,7 @@ impl<'a> Section<'a> {
         pattern: String,
         header: Range<usize>,
     ) -> Section<'a> {
-        Section {
-            report: self.report,
-            table,
-            path,
-            pattern,
-            header,
-            asked: RefCell::default(),
-        }
+        Section { report: self.report, table, path, pattern, header, asked: RefCell::default() }
     }
 
     fn get(&self, key: &str) -> Option<(&'a Key, &'a Item)> {
@@ -182,10 +143,7 @@ impl<'a> Section<'a> {
         self.ask(key);
         let (name, item) = self.get(key)?;
         let value = item.as_value();
-        let span = value
-            .and_then(Value::span)
-            .or_else(|| name.span())
-            .unwrap_or_default();
+        let span = value.and_then(Value::span).or_else(|| name.span()).unwrap_or_default();
         let path = self.path_of(key);
         self.report.read(&path, span.clone());
         Some(Field::new(self.report, value, item.type_name(), path, span))
@@ -208,13 +166,8 @@ impl<'a> Section<'a> {
         let Some((name, item)) = self.get(key) else {
             return 0..0;
         };
-        let header = item
-            .as_table()
-            .filter(|table| !table.is_implicit() && !table.is_dotted());
-        header
-            .and_then(|table| table.span())
-            .or_else(|| name.span())
-            .unwrap_or_default()
+        let header = item.as_table().filter(|table| !table.is_implicit() && !table.is_dotted());
+        header.and_then(|table| table.span()).or_else(|| name.span()).unwrap_or_default()
     }
 
     fn ask(&self, key: &str) {
@@ -231,9 +184,5 @@ impl<'a> Section<'a> {
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }

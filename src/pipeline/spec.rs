@@ -10,9 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::column_type::{
-    COLUMN_TYPES, ColumnType, Decimal, ElementType, MAX_DECIMAL_PRECISION, NotAColumnType,
-};
+pub use super::column_type::{COLUMN_TYPES, ColumnType, Decimal, ElementType, MAX_DECIMAL_PRECISION, NotAColumnType};
 pub use super::names::{MAX_NAME_CHARS, StreamRef, TableRef};
 pub use super::places::{LakePath, MAX_PREFIX_BYTES, StatePlace};
 
@@ -145,9 +143,7 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<String> = match self {
-            Self::DynamoDbStreams { tables } => {
-                tables.iter().map(|table| table.table().to_string()).collect()
-            }
+            Self::DynamoDbStreams { tables } => tables.iter().map(|table| table.table().to_string()).collect(),
             Self::Kinesis { stream, .. } => vec![stream.name().to_owned()],
             Self::File { paths } => paths.iter().map(|path| path.display().to_string()).collect(),
         };
@@ -195,10 +191,7 @@ pub struct Lake {
 impl Lake {
     /// The partitions of one table: its own, or those of the lake.
     pub fn partition_by(&self, table: &str) -> &[Partition] {
-        self.tables
-            .get(table)
-            .and_then(|table| table.partition_by.as_deref())
-            .unwrap_or(&self.partition_by)
+        self.tables.get(table).and_then(|table| table.partition_by.as_deref()).unwrap_or(&self.partition_by)
     }
 }
 
@@ -264,9 +257,6 @@ pub struct LakeTable {
 impl LakeTable {
     /// The declared type of an attribute.
     pub fn column(&self, attribute: &str) -> Option<ColumnType> {
-        self.columns
-            .iter()
-            .find(|(name, _)| name == attribute)
-            .map(|(_, column)| *column)
+        self.columns.iter().find(|(name, _)| name == attribute).map(|(_, column)| *column)
     }
 }

@@ -14,20 +14,9 @@ pub(super) struct Lines<'a> {
 impl<'a> Lines<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         // A byte order mark is no character of the first line.
-        let first = if text.starts_with('\u{feff}') {
-            '\u{feff}'.len_utf8()
-        } else {
-            0
-        };
-        let breaks = text
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| *byte == b'\n')
-            .map(|(at, _)| at + 1);
-        Self {
-            text,
-            starts: std::iter::once(first).chain(breaks).collect(),
-        }
+        let first = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(first).chain(breaks).collect() }
     }
 
     /// The place of a range of bytes; of a range over several lines the part in the first. Offsets behind the end
@@ -79,9 +68,7 @@ pub(super) fn printable(text: &str) -> String {
         (c.is_control() && c != '\t')
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    text.chars()
-        .map(|c| if tricky(c) { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if tricky(c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -103,22 +90,8 @@ mod tests {
         assert_eq!(at("b"), (2, 2, 1));
         assert_eq!(at("\"🌙\""), (2, 6, 3));
         assert_eq!(at("# x"), (2, 10, 3));
-        assert_eq!(
-            Lines::new(text).place(900..901),
-            Place {
-                line: 4,
-                column: 1,
-                length: 1
-            }
-        );
-        assert_eq!(
-            Lines::new("").place(0..0),
-            Place {
-                line: 1,
-                column: 1,
-                length: 1
-            }
-        );
+        assert_eq!(Lines::new(text).place(900..901), Place { line: 4, column: 1, length: 1 });
+        assert_eq!(Lines::new("").place(0..0), Place { line: 1, column: 1, length: 1 });
     }
 
     #[test]

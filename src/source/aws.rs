@@ -70,27 +70,22 @@ impl Aws {
 
     /// The region calls go to, for texts.
     pub fn region(&self) -> &str {
-        self.config
-            .region()
-            .map_or("(no region)", |region| region.as_ref())
+        self.config.region().map_or("(no region)", |region| region.as_ref())
     }
 
     /// The DynamoDB client.
     pub fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
-        self.dynamodb
-            .get_or_init(|| aws_sdk_dynamodb::Client::new(&self.config))
+        self.dynamodb.get_or_init(|| aws_sdk_dynamodb::Client::new(&self.config))
     }
 
     /// The DynamoDB Streams client.
     pub fn streams(&self) -> &aws_sdk_dynamodbstreams::Client {
-        self.streams
-            .get_or_init(|| aws_sdk_dynamodbstreams::Client::new(&self.config))
+        self.streams.get_or_init(|| aws_sdk_dynamodbstreams::Client::new(&self.config))
     }
 
     /// The Kinesis client.
     pub fn kinesis(&self) -> &aws_sdk_kinesis::Client {
-        self.kinesis
-            .get_or_init(|| aws_sdk_kinesis::Client::new(&self.config))
+        self.kinesis.get_or_init(|| aws_sdk_kinesis::Client::new(&self.config))
     }
 
     /// The S3 client.
@@ -128,17 +123,13 @@ impl Aws {
 
 impl fmt::Debug for Aws {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Aws")
-            .field("region", &self.region())
-            .finish_non_exhaustive()
+        f.debug_struct("Aws").field("region", &self.region()).finish_non_exhaustive()
     }
 }
 
 /// Speaks `https`, and plain `http` where an endpoint says so.
 pub(super) fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 /// Retries of the calls a shard reader makes. One more attempt mends a connection that had died idle and a clock that
@@ -148,8 +139,5 @@ pub(super) fn reader_retries() -> RetryConfig {
 }
 
 fn timeouts(attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(attempt)
-        .build()
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt).build()
 }

@@ -54,16 +54,8 @@ pub struct DynamoDbStream {
 impl DynamoDbStream {
     /// The stream with this ARN, whose changes belong to `table`. Nothing is asked of the service yet.
     pub fn new(client: Client, arn: impl Into<String>, table: TableName) -> Self {
-        let identity = StreamIdentity {
-            id: arn.into(),
-            table: Some(table.clone()),
-        };
-        Self {
-            client,
-            identity,
-            table,
-            pace: STREAMS_PACE,
-        }
+        let identity = StreamIdentity { id: arn.into(), table: Some(table.clone()) };
+        Self { client, identity, table, pace: STREAMS_PACE }
     }
 
     /// Another pace than [`STREAMS_PACE`] (local servers).
@@ -77,10 +69,7 @@ impl DynamoDbStream {
     }
 
     async fn describe(&self, from: Option<&str>) -> Result<ShardPage, StreamError> {
-        let call = Call {
-            action: "dynamodb:DescribeStream",
-            resource: self.arn(),
-        };
+        let call = Call { action: "dynamodb:DescribeStream", resource: self.arn() };
         let answer = self
             .client
             .describe_stream()
@@ -90,70 +79,51 @@ impl DynamoDbStream {
             .send()
             .await
             .map_err(|error| stream_error(&error, call))?;
-        let stream = answer
-            .stream_description
-            .ok_or_else(|| StreamError::Transient(format!("{call}: the answer is empty")))?;
+        let stream =
+            answer.stream_description.ok_or_else(|| StreamError::Transient(format!("{call}: the answer is empty")))?;
         let next = stream.last_evaluated_shard_id.filter(|id| !id.is_empty());
         if next.is_some() && next.as_deref() == from {
             let cursor = next.unwrap_or_default();
-            return Err(StreamError::Transient(format!(
-                "{call}: the list goes in circles at {cursor}"
-            )));
+            return Err(StreamError::Transient(format!("{call}: the list goes in circles at {cursor}")));
         }
-        let shards = stream.shards.unwrap_or_default().into_iter().map(|shard| {
-            shard_info(shard).ok_or_else(|| StreamError::Transient(format!("{call}: a shard has no id")))
-        });
+        let shards =
+            stream.shards.unwrap_or_default().into_iter().map(|shard| {
+                shard_info(shard).ok_or_else(|| StreamError::Transient(format!("{call}: a shard has no id")))
+            });
         Ok(ShardPage {
             shards: shards.collect::<Result<_, _>>()?,
             next,
-            enabled: matches!(
-                stream.stream_status,
-                Some(StreamStatus::Enabled | StreamStatus::Enabling)
-            ),
+            enabled: matches!(stream.stream_status, Some(StreamStatus::Enabled | StreamStatus::Enabling)),
         })
     }
 
     async fn iterator(&self, shard: &ShardId, from: ReadFrom) -> Result<ShardIterator, StreamError> {
-        let call = Call {
-            action: "dynamodb:GetShardIterator",
-            resource: self.arn(),
-        };
-        let request = self
-            .client
-            .get_shard_iterator()
-            .stream_arn(self.arn())
-            .shard_id(shard.as_str());
+        let call = Call { action: "dynamodb:GetShardIterator", resource: self.arn() };
+        let request = self.client.get_shard_iterator().stream_arn(self.arn()).shard_id(shard.as_str());
         let request = match from {
             ReadFrom::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
             ReadFrom::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
-            ReadFrom::Timestamp(micros) => request
-                .shard_iterator_type(ShardIteratorType::AtTimestamp)
-                .timestamp(to_millis(micros)),
-            ReadFrom::At(sequence) => request
-                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                .sequence_number(to_digits(&sequence)),
+            ReadFrom::Timestamp(micros) => {
+                request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(to_millis(micros))
+            }
+            ReadFrom::At(sequence) => {
+                request.shard_iterator_type(ShardIteratorType::AtSequenceNumber).sequence_number(to_digits(&sequence))
+            }
             ReadFrom::After(sequence) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .sequence_number(to_digits(&sequence)),
         };
-        let request = request
-            .customize()
-            .config_override(Config::builder().retry_config(reader_retries()));
+        let request = request.customize().config_override(Config::builder().retry_config(reader_retries()));
         let answer = request.send().await.map_err(|error| match from {
             ReadFrom::Timestamp(_) => start_by_time_error(&error, call),
             _ => stream_error(&error, call),
         })?;
         let iterator = answer.shard_iterator.filter(|iterator| !iterator.is_empty());
-        iterator
-            .map(ShardIterator)
-            .ok_or_else(|| StreamError::Transient(format!("{call}: no iterator came")))
+        iterator.map(ShardIterator).ok_or_else(|| StreamError::Transient(format!("{call}: no iterator came")))
     }
 
     async fn records(&self, iterator: &ShardIterator) -> Result<RecordsPage, StreamError> {
-        let call = Call {
-            action: "dynamodb:GetRecords",
-            resource: self.arn(),
-        };
+        let call = Call { action: "dynamodb:GetRecords", resource: self.arn() };
         let raw = RawPage::new(|| Ok(GetRecordsOutput::builder().build()));
         self.client
             .get_records()
@@ -165,11 +135,8 @@ impl DynamoDbStream {
             .send()
             .await
             .map_err(|error| stream_error(&error, call))?;
-        let body = raw
-            .take()
-            .ok_or_else(|| StreamError::Transient(format!("{call}: the answer is empty")))?;
-        let page =
-            streams_page::cut(&body).map_err(|error| StreamError::Transient(format!("{call}: {error}")))?;
+        let body = raw.take().ok_or_else(|| StreamError::Transient(format!("{call}: the answer is empty")))?;
+        let page = streams_page::cut(&body).map_err(|error| StreamError::Transient(format!("{call}: {error}")))?;
         let record = |(sequence, payload)| Record {
             position: Position::new(sequence),
             channel: Channel::Streams,
@@ -219,15 +186,8 @@ impl StreamApi for DynamoDbStream {
 fn shard_info(shard: Shard) -> Option<ShardInfo> {
     Some(ShardInfo {
         id: ShardId::new(shard.shard_id.filter(|id| !id.is_empty())?),
-        parents: shard
-            .parent_shard_id
-            .filter(|id| !id.is_empty())
-            .map(ShardId::new)
-            .into_iter()
-            .collect(),
-        closed: shard
-            .sequence_number_range
-            .is_some_and(|range| range.ending_sequence_number.is_some()),
+        parents: shard.parent_shard_id.filter(|id| !id.is_empty()).map(ShardId::new).into_iter().collect(),
+        closed: shard.sequence_number_range.is_some_and(|range| range.ending_sequence_number.is_some()),
     })
 }
 

@@ -9,9 +9,9 @@ use crate::BoxFuture;
 use crate::change::TableName;
 
 use super::aws::Aws;
-use super::dynamodb_streams::DynamoDbStream;
+use super::dynamodb_streams::{DynamoDbStream, STREAMS_PACE};
 use super::wire_error::{Call, stream_error};
-use super::{StreamApi, StreamError, StreamFinder};
+use super::{Pace, StreamApi, StreamError, StreamFinder};
 
 /// Finds the current stream of each table. A table whose stream was made anew has another one at the next look.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct DynamoDbFinder {
     streams: aws_sdk_dynamodbstreams::Client,
     region: String,
     tables: Vec<String>,
+    pace: Pace,
 }
 
 /// What `DescribeTable` says that concerns us.
@@ -59,31 +60,25 @@ impl DynamoDbFinder {
     /// Looks after `tables`: names, table ARNs, or stream ARNs (which are taken as they are).
     pub fn new(aws: &Aws, tables: Vec<String>) -> Self {
         let (dynamodb, streams) = (aws.dynamodb().clone(), aws.streams().clone());
-        Self {
-            dynamodb,
-            streams,
-            region: aws.region().to_owned(),
-            tables,
-        }
+        Self { dynamodb, streams, region: aws.region().to_owned(), tables, pace: STREAMS_PACE }
+    }
+
+    /// The pace of the streams that are found from now on.
+    pub fn with_pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
     }
 
     /// Asks for one table by name, table ARN or stream ARN.
     pub async fn describe_table(&self, table: &str) -> Result<TableFacts, StreamError> {
         let table = parse_stream_arn(table).map_or(table, |arn| arn.table_arn);
-        let call = Call {
-            action: "dynamodb:DescribeTable",
-            resource: table,
-        };
+        let call = Call { action: "dynamodb:DescribeTable", resource: table };
         let answer = self.dynamodb.describe_table().table_name(table).send().await;
         let answer = answer.map_err(|error| match stream_error(&error, call) {
             StreamError::NotFound(_) => no_such_table(table, &self.region),
             error => error,
         })?;
-        let DescribeTableOutput {
-            table: Some(description),
-            ..
-        } = answer
-        else {
+        let DescribeTableOutput { table: Some(description), .. } = answer else {
             return Err(StreamError::Transient(format!("{call}: the answer is empty")));
         };
         facts(description).ok_or_else(|| StreamError::Transient(format!("{call}: the answer has no keys")))
@@ -91,21 +86,13 @@ impl DynamoDbFinder {
 
     async fn stream(&self, table: &str) -> Result<Arc<dyn StreamApi>, StreamError> {
         if let Some(arn) = parse_stream_arn(table) {
-            return Ok(Arc::new(DynamoDbStream::new(
-                self.streams.clone(),
-                table,
-                arn.table.into(),
-            )));
+            let stream = DynamoDbStream::new(self.streams.clone(), table, arn.table.into());
+            return Ok(Arc::new(stream.with_pace(self.pace)));
         }
         let facts = self.describe_table(table).await?;
-        let arn = facts
-            .stream
-            .ok_or_else(|| never_enabled(&facts.name, &self.region))?;
-        Ok(Arc::new(DynamoDbStream::new(
-            self.streams.clone(),
-            arn,
-            facts.name,
-        )))
+        let arn = facts.stream.ok_or_else(|| never_enabled(&facts.name, &self.region))?;
+        let stream = DynamoDbStream::new(self.streams.clone(), arn, facts.name);
+        Ok(Arc::new(stream.with_pace(self.pace)))
     }
 }
 
@@ -116,10 +103,7 @@ impl StreamFinder for DynamoDbFinder {
             for table in &self.tables {
                 let stream = self.stream(table).await?;
                 // One table named twice (by name and by ARN) is read once.
-                if streams
-                    .iter()
-                    .all(|known| known.identity().id != stream.identity().id)
-                {
+                if streams.iter().all(|known| known.identity().id != stream.identity().id) {
                     streams.push(stream);
                 }
             }
@@ -131,9 +115,7 @@ impl StreamFinder for DynamoDbFinder {
 fn facts(table: TableDescription) -> Option<TableFacts> {
     let types = table.attribute_definitions.unwrap_or_default();
     let kind = |name: &str| {
-        let definition = types
-            .iter()
-            .find(|definition| definition.attribute_name == name)?;
+        let definition = types.iter().find(|definition| definition.attribute_name == name)?;
         match definition.attribute_type {
             ScalarAttributeType::S => Some(KeyKind::String),
             ScalarAttributeType::N => Some(KeyKind::Number),
@@ -145,10 +127,7 @@ fn facts(table: TableDescription) -> Option<TableFacts> {
     schema.sort_by_key(|key| key.key_type != KeyType::Hash);
     let keys = schema.into_iter().map(|key| {
         let kind = kind(&key.attribute_name)?;
-        Some(KeyAttribute {
-            name: key.attribute_name,
-            kind,
-        })
+        Some(KeyAttribute { name: key.attribute_name, kind })
     });
     let keys: Vec<_> = keys.collect::<Option<_>>()?;
     let view_type = table
@@ -158,12 +137,7 @@ fn facts(table: TableDescription) -> Option<TableFacts> {
         .map(|view_type| view_type.as_str().to_owned());
     let name = table.table_name.filter(|_| !keys.is_empty())?;
     let stream = table.latest_stream_arn.filter(|arn| !arn.is_empty());
-    Some(TableFacts {
-        name: name.into(),
-        keys,
-        stream,
-        view_type,
-    })
+    Some(TableFacts { name: name.into(), keys, stream, view_type })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -176,8 +150,7 @@ struct StreamArn<'a> {
 fn parse_stream_arn(arn: &str) -> Option<StreamArn<'_>> {
     let (table_arn, label) = arn.split_once("/stream/")?;
     let (head, table) = table_arn.split_once(":table/")?;
-    (head.starts_with("arn:") && !table.is_empty() && !label.is_empty())
-        .then_some(StreamArn { table_arn, table })
+    (head.starts_with("arn:") && !table.is_empty() && !label.is_empty()).then_some(StreamArn { table_arn, table })
 }
 
 fn no_such_table(table: &str, region: &str) -> StreamError {
@@ -197,24 +170,14 @@ fn never_enabled(table: &str, region: &str) -> StreamError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_dynamodb::types::{
-        AttributeDefinition, KeySchemaElement, StreamSpecification, StreamViewType,
-    };
+    use aws_sdk_dynamodb::types::{AttributeDefinition, KeySchemaElement, StreamSpecification, StreamViewType};
 
     fn key(name: &str, key_type: KeyType) -> KeySchemaElement {
-        KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(key_type)
-            .build()
-            .unwrap()
+        KeySchemaElement::builder().attribute_name(name).key_type(key_type).build().unwrap()
     }
 
     fn attribute(name: &str, kind: ScalarAttributeType) -> AttributeDefinition {
-        AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(kind)
-            .build()
-            .unwrap()
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap()
     }
 
     fn thread() -> aws_sdk_dynamodb::types::builders::TableDescriptionBuilder {
@@ -230,15 +193,8 @@ mod tests {
     #[test]
     fn the_partition_key_comes_first_whatever_the_answer_says() {
         let facts = facts(thread().build()).unwrap();
-        let keys: Vec<_> = facts
-            .keys
-            .iter()
-            .map(|key| (key.name.as_str(), key.kind))
-            .collect();
-        assert_eq!(
-            keys,
-            [("ForumName", KeyKind::String), ("Subject", KeyKind::Number)]
-        );
+        let keys: Vec<_> = facts.keys.iter().map(|key| (key.name.as_str(), key.kind)).collect();
+        assert_eq!(keys, [("ForumName", KeyKind::String), ("Subject", KeyKind::Number)]);
         assert_eq!((facts.stream, facts.view_type), (None, None));
     }
 
@@ -246,54 +202,30 @@ mod tests {
     fn a_stream_that_was_switched_off_is_still_named() {
         let off = thread().latest_stream_arn("arn:old").build();
         let facts_off = facts(off).unwrap();
-        assert_eq!(
-            (facts_off.stream.as_deref(), facts_off.view_type),
-            (Some("arn:old"), None)
-        );
+        assert_eq!((facts_off.stream.as_deref(), facts_off.view_type), (Some("arn:old"), None));
 
         let specification = StreamSpecification::builder()
             .stream_enabled(true)
             .stream_view_type(StreamViewType::NewAndOldImages)
             .build()
             .unwrap();
-        let on = thread()
-            .latest_stream_arn("arn:new")
-            .stream_specification(specification)
-            .build();
-        assert_eq!(
-            facts(on).unwrap().view_type.as_deref(),
-            Some("NEW_AND_OLD_IMAGES")
-        );
+        let on = thread().latest_stream_arn("arn:new").stream_specification(specification).build();
+        assert_eq!(facts(on).unwrap().view_type.as_deref(), Some("NEW_AND_OLD_IMAGES"));
     }
 
     #[test]
     fn a_stream_arn_names_its_table() {
         let arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/Orders/stream/2026-11-20T08:15:30.123";
         assert_eq!(parse_stream_arn(arn).unwrap().table, "Orders");
-        assert_eq!(
-            parse_stream_arn(arn).unwrap().table_arn,
-            "arn:aws:dynamodb:eu-central-1:111122223333:table/Orders"
-        );
-        for other in [
-            "Orders",
-            "arn:aws:dynamodb:eu-central-1:111122223333:table/Orders",
-            "a/stream/b",
-        ] {
+        assert_eq!(parse_stream_arn(arn).unwrap().table_arn, "arn:aws:dynamodb:eu-central-1:111122223333:table/Orders");
+        for other in ["Orders", "arn:aws:dynamodb:eu-central-1:111122223333:table/Orders", "a/stream/b"] {
             assert_eq!(parse_stream_arn(other), None);
         }
     }
 
     #[test]
     fn the_errors_say_the_cure() {
-        assert!(
-            no_such_table("Ordres", "eu-central-1")
-                .to_string()
-                .contains("eu-central-1")
-        );
-        assert!(
-            never_enabled("Orders", "eu-central-1")
-                .to_string()
-                .contains("--table-name Orders")
-        );
+        assert!(no_such_table("Ordres", "eu-central-1").to_string().contains("eu-central-1"));
+        assert!(never_enabled("Orders", "eu-central-1").to_string().contains("--table-name Orders"));
     }
 }

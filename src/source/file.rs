@@ -45,7 +45,9 @@ impl FileFinder {
             if metadata.is_dir() {
                 let entries = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
                 let mut inside: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-                inside.retain(|path| path.is_file() && !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+                inside.retain(|path| {
+                    path.is_file() && !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+                });
                 inside.sort();
                 files.extend(inside);
             } else {

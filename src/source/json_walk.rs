@@ -90,11 +90,7 @@ impl<'a> Walk<'a> {
         }
         let start = self.at;
         let escaped = self.skip_string()?;
-        Ok(Text {
-            quoted: &self.bytes[start..self.at],
-            escaped,
-            at: start,
-        })
+        Ok(Text { quoted: &self.bytes[start..self.at], escaped, at: start })
     }
 
     /// Reads a string or `null`.
@@ -103,10 +99,7 @@ impl<'a> Walk<'a> {
             let value = self.skip()?;
             return match &self.bytes[value.clone()] {
                 b"null" => Ok(None),
-                _ => Err(NotJson {
-                    at: value.start,
-                    expected: "a string or null",
-                }),
+                _ => Err(NotJson { at: value.start, expected: "a string or null" }),
             };
         }
         self.text().map(Some)
@@ -146,11 +139,7 @@ impl<'a> Walk<'a> {
         }
         self.at += 1;
         // `[1,]` is no JSON.
-        if self.peek() == Some(close) {
-            Err(self.wrong("another item"))
-        } else {
-            Ok(true)
-        }
+        if self.peek() == Some(close) { Err(self.wrong("another item")) } else { Ok(true) }
     }
 
     fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), NotJson> {
@@ -215,10 +204,7 @@ impl<'a> Walk<'a> {
                 }
                 Some(_) => at += 1,
                 None => {
-                    return Err(NotJson {
-                        at: self.bytes.len(),
-                        expected: "a closing quote",
-                    });
+                    return Err(NotJson { at: self.bytes.len(), expected: "a closing quote" });
                 }
             }
             // Most strings are short and over before a search would have started; long ones are worth it.
@@ -244,37 +230,23 @@ impl<'a> Walk<'a> {
     }
 
     fn wrong(&self, expected: &'static str) -> NotJson {
-        NotJson {
-            at: self.at,
-            expected,
-        }
+        NotJson { at: self.at, expected }
     }
 }
 
 impl<'a> Text<'a> {
     /// Whether it spells `text`.
     pub(super) fn is(&self, text: &str) -> bool {
-        if self.escaped {
-            self.decode().is_ok_and(|own| own == text)
-        } else {
-            self.raw() == text.as_bytes()
-        }
+        if self.escaped { self.decode().is_ok_and(|own| own == text) } else { self.raw() == text.as_bytes() }
     }
 
     /// The text with its escapes resolved.
     pub(super) fn decode(&self) -> Result<Cow<'a, str>, NotJson> {
-        let wrong = || NotJson {
-            at: self.at,
-            expected: "a valid string",
-        };
+        let wrong = || NotJson { at: self.at, expected: "a valid string" };
         if self.escaped {
-            return serde_json::from_slice(self.quoted)
-                .map(Cow::Owned)
-                .map_err(|_| wrong());
+            return serde_json::from_slice(self.quoted).map(Cow::Owned).map_err(|_| wrong());
         }
-        std::str::from_utf8(self.raw())
-            .map(Cow::Borrowed)
-            .map_err(|_| wrong())
+        std::str::from_utf8(self.raw()).map(Cow::Borrowed).map_err(|_| wrong())
     }
 
     /// How many bytes lie between the quotes.
@@ -318,17 +290,7 @@ mod tests {
 
     #[test]
     fn what_does_not_close_is_refused() {
-        for text in [
-            "",
-            "{",
-            "[}",
-            r#""abc"#,
-            r#"""#,
-            r#""a\"#,
-            r#"{"a":[}"#,
-            "?",
-            r#""\"#,
-        ] {
+        for text in ["", "{", "[}", r#""abc"#, r#"""#, r#""a\"#, r#"{"a":[}"#, "?", r#""\"#] {
             assert!(extent(text).is_err(), "{text}");
         }
     }

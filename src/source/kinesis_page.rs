@@ -38,9 +38,7 @@ pub(super) fn read(page: &[u8]) -> Result<KinesisPage, BadPage> {
             next = own(walk.text_or_null()?)?;
         } else if name.is("MillisBehindLatest") {
             let value = walk.skip()?;
-            millis_behind = std::str::from_utf8(&page[value])
-                .ok()
-                .and_then(|digits| digits.parse().ok());
+            millis_behind = std::str::from_utf8(&page[value]).ok().and_then(|digits| digits.parse().ok());
         } else if name.is("ChildShards") && walk.peek() == Some(b'[') {
             names_children = has_elements(&mut walk)?;
         } else {
@@ -49,12 +47,7 @@ pub(super) fn read(page: &[u8]) -> Result<KinesisPage, BadPage> {
     }
     walk.end()?;
     let records = decode(found.ok_or(BadPage::NoRecords)?)?;
-    Ok(KinesisPage {
-        records,
-        next,
-        millis_behind,
-        names_children,
-    })
+    Ok(KinesisPage { records, next, millis_behind, names_children })
 }
 
 type Found<'a> = Vec<(SequenceNumber, Text<'a>)>;
@@ -78,10 +71,7 @@ fn find_records<'a>(walk: &mut Walk<'a>) -> Result<Found<'a>, BadPage> {
             }
         }
         let sequence = sequence.ok_or(BadPage::NoSequenceNumber(records.len()))?;
-        let data = data.ok_or(NotJson {
-            at: walk.position(),
-            expected: "a record with `Data`",
-        })?;
+        let data = data.ok_or(NotJson { at: walk.position(), expected: "a record with `Data`" })?;
         records.push((sequence, data));
     }
     Ok(records)
@@ -141,21 +131,11 @@ mod tests {
         assert_eq!(read.records.len(), records.len());
         for (found, record) in read.records.iter().zip(records) {
             assert_eq!(found.0.as_str(), record["SequenceNumber"].as_str().unwrap());
-            assert_eq!(
-                found.1,
-                base64_simd::STANDARD
-                    .decode_to_vec(record["Data"].as_str().unwrap())
-                    .unwrap()
-            );
+            assert_eq!(found.1, base64_simd::STANDARD.decode_to_vec(record["Data"].as_str().unwrap()).unwrap());
         }
         assert_eq!(read.next.as_deref(), page["NextShardIterator"].as_str());
         assert_eq!(read.millis_behind, page["MillisBehindLatest"].as_i64());
-        assert_eq!(
-            read.names_children,
-            page["ChildShards"]
-                .as_array()
-                .is_some_and(|children| !children.is_empty())
-        );
+        assert_eq!(read.names_children, page["ChildShards"].as_array().is_some_and(|children| !children.is_empty()));
     }
 
     #[test]
@@ -163,17 +143,13 @@ mod tests {
         let text = include_bytes!("../../tests/fixtures/kinesis_getrecords_page.json");
         check(&serde_json::from_slice(text).unwrap(), text);
         let page = read(text).unwrap();
-        assert_eq!(
-            (page.records.len(), page.next, page.names_children),
-            (4, None, true)
-        );
+        assert_eq!((page.records.len(), page.next, page.names_children), (4, None, true));
         assert_eq!(page.records[3].1, &b"\xff\x00not json"[..]);
     }
 
     #[test]
     fn data_that_is_no_base64_stays_as_it_was_written() {
-        let page =
-            br#"{"Records":[{"SequenceNumber":"1","Data":"!"},{"SequenceNumber":"2","Data":"\/w=="}]}"#;
+        let page = br#"{"Records":[{"SequenceNumber":"1","Data":"!"},{"SequenceNumber":"2","Data":"\/w=="}]}"#;
         let page = read(page).unwrap();
         assert_eq!(page.records[0].1, &b"!"[..]);
         assert_eq!(page.records[1].1, &b"\xff"[..]);
@@ -183,35 +159,19 @@ mod tests {
     #[test]
     fn garbled_answers_are_no_shard_end() {
         assert_eq!(read(b"{}"), Err(BadPage::NoRecords));
-        assert_eq!(
-            read(br#"{"Records":[{"Data":""}]}"#),
-            Err(BadPage::NoSequenceNumber(0))
-        );
-        for page in [
-            &b"{\"Records\":[{\"SequenceNumber\":\"1\"}]}"[..],
-            b"",
-            b"[]",
-            b"{\"Records\":[]",
-        ] {
+        assert_eq!(read(br#"{"Records":[{"Data":""}]}"#), Err(BadPage::NoSequenceNumber(0)));
+        for page in [&b"{\"Records\":[{\"SequenceNumber\":\"1\"}]}"[..], b"", b"[]", b"{\"Records\":[]"] {
             assert!(matches!(read(page), Err(BadPage::NotJson(_))));
         }
     }
 
     fn page() -> impl Strategy<Value = Value> {
-        let record = (
-            "[1-9][0-9]{0,60}",
-            any::<Vec<u8>>(),
-            proptest::option::of("[a-z\"]{0,9}"),
-        );
+        let record = ("[1-9][0-9]{0,60}", any::<Vec<u8>>(), proptest::option::of("[a-z\"]{0,9}"));
         let record = record.prop_map(|(sequence, data, key)| {
             let data = base64_simd::STANDARD.encode_to_string(data);
             json!({"SequenceNumber": sequence, "Data": data, "PartitionKey": key, "ApproximateArrivalTimestamp": 1.5})
         });
-        let rest = (
-            any::<Option<u32>>(),
-            proptest::option::of("[a-z/+]{0,20}"),
-            0_usize..3,
-        );
+        let rest = (any::<Option<u32>>(), proptest::option::of("[a-z/+]{0,20}"), 0_usize..3);
         (proptest::collection::vec(record, 0..8), rest).prop_map(|(records, (behind, next, children))| {
             json!({
                 "Records": records, "MillisBehindLatest": behind, "NextShardIterator": next,

@@ -108,9 +108,7 @@ mod tests {
             let hash_key = record.explicit_hash_key.clone();
             message.records.push(AggregatedUserRecord {
                 partition_key_index: Some(message.partition_key_table.len() as u64),
-                explicit_hash_key_index: hash_key
-                    .as_ref()
-                    .map(|_| message.explicit_hash_key_table.len() as u64),
+                explicit_hash_key_index: hash_key.as_ref().map(|_| message.explicit_hash_key_table.len() as u64),
                 data: Some(record.data.clone()),
             });
             message.partition_key_table.push(record.partition_key.clone());
@@ -135,10 +133,7 @@ mod tests {
         assert_eq!(found.len(), expected.len());
         for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
             assert_eq!(expected["partition_key"].as_str().unwrap(), found.partition_key);
-            assert_eq!(
-                expected["explicit_hash_key"].as_str().map(str::as_bytes),
-                found.explicit_hash_key.as_deref()
-            );
+            assert_eq!(expected["explicit_hash_key"].as_str().map(str::as_bytes), found.explicit_hash_key.as_deref());
             assert_eq!(expected["data_utf8"].as_str().unwrap(), found.data);
             assert_eq!(expected["sub_sequence_number"].as_u64().unwrap(), i as u64);
         }
@@ -150,10 +145,7 @@ mod tests {
         assert_eq!(deaggregate(&sample(0)), None);
         assert_eq!(deaggregate(&seal(b"")), None);
         assert_eq!(deaggregate(&seal(b"no protobuf")), None);
-        assert_eq!(
-            deaggregate(&seal(&AggregatedRecord::default().encode_to_vec())),
-            None
-        );
+        assert_eq!(deaggregate(&seal(&AggregatedRecord::default().encode_to_vec())), None);
     }
 
     #[test]
@@ -188,13 +180,8 @@ mod tests {
 
     fn user_record() -> impl Strategy<Value = UserRecord> {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
-        (bytes(), proptest::option::of(bytes()), bytes()).prop_map(
-            |(partition_key, explicit_hash_key, data)| UserRecord {
-                partition_key,
-                explicit_hash_key,
-                data,
-            },
-        )
+        (bytes(), proptest::option::of(bytes()), bytes())
+            .prop_map(|(partition_key, explicit_hash_key, data)| UserRecord { partition_key, explicit_hash_key, data })
     }
 
     proptest! {

@@ -29,10 +29,7 @@ pub(super) struct RawPage<O> {
 impl<O> RawPage<O> {
     /// For an operation whose empty output `empty` makes.
     pub(super) fn new(empty: fn() -> Result<O, BoxError>) -> Self {
-        Self {
-            kept: Arc::default(),
-            empty,
-        }
+        Self { kept: Arc::default(), empty }
     }
 
     /// The body, once the call has succeeded.
@@ -43,10 +40,7 @@ impl<O> RawPage<O> {
 
 impl<O> Clone for RawPage<O> {
     fn clone(&self) -> Self {
-        Self {
-            kept: self.kept.clone(),
-            empty: self.empty,
-        }
+        Self { kept: self.kept.clone(), empty: self.empty }
     }
 }
 
@@ -68,9 +62,7 @@ impl<O: fmt::Debug + Send + Sync + 'static> Intercept for RawPage<O> {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if context.response().status().is_success() {
-            config
-                .interceptor_state()
-                .store_put(SharedResponseDeserializer::new(self.clone()));
+            config.interceptor_state().store_put(SharedResponseDeserializer::new(self.clone()));
         }
         Ok(())
     }
@@ -80,20 +72,12 @@ impl<O: fmt::Debug + Send + Sync + 'static> DeserializeResponse for RawPage<O> {
     fn deserialize_nonstreaming_with_config(&self, response: &HttpResponse, _: &ConfigBag) -> OutputOrError {
         // An attempt whose body broke off leaves this deserializer behind for the next attempt, whatever that brings.
         if !response.status().is_success() {
-            return Err(OrchestratorError::other(format!(
-                "HTTP status {}",
-                response.status()
-            )));
+            return Err(OrchestratorError::other(format!("HTTP status {}", response.status())));
         }
         // The SDK has read the body into memory by now; such a body is cloned by counting references.
-        let body = response
-            .body()
-            .try_clone()
-            .ok_or_else(|| OrchestratorError::other("the body was not read"))?;
+        let body = response.body().try_clone().ok_or_else(|| OrchestratorError::other("the body was not read"))?;
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Bytes::from_owner(InMemory(body)));
-        (self.empty)()
-            .map(Output::erase)
-            .map_err(OrchestratorError::other)
+        (self.empty)().map(Output::erase).map_err(OrchestratorError::other)
     }
 }
 

@@ -75,13 +75,7 @@ pub struct ShardReader {
 
 impl ShardReader {
     /// Reads `shard` behind `last`, or from `start` if nothing of it has been delivered.
-    pub fn new(
-        api: Arc<dyn StreamApi>,
-        clock: Clock,
-        shard: ShardId,
-        start: ReadFrom,
-        last: Option<Position>,
-    ) -> Self {
+    pub fn new(api: Arc<dyn StreamApi>, clock: Clock, shard: ShardId, start: ReadFrom, last: Option<Position>) -> Self {
         Self {
             api,
             clock,

@@ -52,16 +52,12 @@ pub(super) fn cut(page: &Bytes) -> Result<StreamsPage, BadPage> {
         }
     }
     walk.end()?;
-    Ok(StreamsPage {
-        records: records.ok_or(BadPage::NoRecords)?,
-        next,
-    })
+    Ok(StreamsPage { records: records.ok_or(BadPage::NoRecords)?, next })
 }
 
 /// The text itself, for the few that outlive the page.
 pub(super) fn own(text: Option<Text<'_>>) -> Result<Option<String>, NotJson> {
-    text.map(|text| text.decode().map(|text| text.into_owned()))
-        .transpose()
+    text.map(|text| text.decode().map(|text| text.into_owned())).transpose()
 }
 
 fn cut_records(page: &Bytes, walk: &mut Walk<'_>) -> Result<Vec<(SequenceNumber, Bytes)>, BadPage> {
@@ -123,20 +119,12 @@ mod tests {
             Some((sequence, Bytes::copy_from_slice(record.get().as_bytes())))
         };
         let records = page.records.into_iter().map(cut).collect::<Option<_>>()?;
-        Some(StreamsPage {
-            records,
-            next: page.next_shard_iterator,
-        })
+        Some(StreamsPage { records, next: page.next_shard_iterator })
     }
 
     fn check(page: &[u8]) {
         let cut = cut(&Bytes::copy_from_slice(page));
-        assert_eq!(
-            cut.as_ref().ok(),
-            by_serde(page).as_ref(),
-            "{}",
-            String::from_utf8_lossy(page)
-        );
+        assert_eq!(cut.as_ref().ok(), by_serde(page).as_ref(), "{}", String::from_utf8_lossy(page));
     }
 
     #[test]
@@ -161,20 +149,10 @@ mod tests {
         let refused = |page: &'static str| cut(&Bytes::from_static(page.as_bytes())).unwrap_err();
         assert_eq!(refused("{}"), BadPage::NoRecords);
         assert_eq!(refused(r#"{"Records":[],"Records":[]}"#), BadPage::RecordsTwice);
-        for page in [
-            "",
-            "[]",
-            r#"{"Records":null}"#,
-            r#"{"Records":[]} x"#,
-            r#"{"Records":[],}"#,
-            "<html>",
-        ] {
+        for page in ["", "[]", r#"{"Records":null}"#, r#"{"Records":[]} x"#, r#"{"Records":[],}"#, "<html>"] {
             assert!(matches!(refused(page), BadPage::NotJson(_)), "{page}");
         }
-        for page in [
-            r#"{"Records":[{}]}"#,
-            r#"{"Records":[{"dynamodb":{"SequenceNumber":"x"}}]}"#,
-        ] {
+        for page in [r#"{"Records":[{}]}"#, r#"{"Records":[{"dynamodb":{"SequenceNumber":"x"}}]}"#] {
             assert_eq!(refused(page), BadPage::NoSequenceNumber(0));
         }
     }
@@ -188,11 +166,7 @@ mod tests {
     /// A JSON value of some depth, with names and texts that need care.
     fn value() -> impl Strategy<Value = Value> {
         let text = r#"[a-z"\\{}\[\],:é🚚\n]{0,40}"#;
-        let leaf = prop_oneof![
-            text.prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            Just(Value::Null)
-        ];
+        let leaf = prop_oneof![text.prop_map(Value::from), any::<i64>().prop_map(Value::from), Just(Value::Null)];
         leaf.prop_recursive(4, 24, 4, move |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
@@ -202,30 +176,20 @@ mod tests {
     }
 
     fn page() -> impl Strategy<Value = Vec<u8>> {
-        let record =
-            ("[1-9][0-9]{0,39}", value(), value(), any::<bool>()).prop_map(|(number, a, b, late)| {
-                let mut dynamodb = json!({"Keys": a, "NewImage": b.clone()});
-                // serde_json sorts names: `SequenceNumber` behind or before an image.
-                dynamodb[if late { "AImage" } else { "ZImage" }] = b.clone();
-                dynamodb["SequenceNumber"] = number.into();
-                json!({"eventName": "INSERT", "SequenceNumber": "x", "dynamodb": dynamodb, "userIdentity": b})
-            });
+        let record = ("[1-9][0-9]{0,39}", value(), value(), any::<bool>()).prop_map(|(number, a, b, late)| {
+            let mut dynamodb = json!({"Keys": a, "NewImage": b.clone()});
+            // serde_json sorts names: `SequenceNumber` behind or before an image.
+            dynamodb[if late { "AImage" } else { "ZImage" }] = b.clone();
+            dynamodb["SequenceNumber"] = number.into();
+            json!({"eventName": "INSERT", "SequenceNumber": "x", "dynamodb": dynamodb, "userIdentity": b})
+        });
         let next = proptest::option::of("[a-zA-Z0-9|:/\"]{0,30}");
-        (
-            proptest::collection::vec(record, 0..6),
-            next,
-            value(),
-            any::<bool>(),
-        )
-            .prop_map(|(records, next, other, pretty)| {
+        (proptest::collection::vec(record, 0..6), next, value(), any::<bool>()).prop_map(
+            |(records, next, other, pretty)| {
                 let page = json!({"Records": records, "NextShardIterator": next, "Other": other});
-                if pretty {
-                    serde_json::to_vec_pretty(&page)
-                } else {
-                    serde_json::to_vec(&page)
-                }
-                .unwrap()
-            })
+                if pretty { serde_json::to_vec_pretty(&page) } else { serde_json::to_vec(&page) }.unwrap()
+            },
+        )
     }
 
     proptest! {

@@ -39,10 +39,9 @@ where
             by_code(code, message, answer.raw().status().as_u16(), call)
         }
         SdkError::ConstructionFailure(_) => StreamError::Fatal(format!("{call}: {}", chain(error))),
-        SdkError::DispatchFailure(_) if lacks_credentials(error) => StreamError::Fatal(format!(
-            "{call}: no AWS credentials ({}). {CREDENTIALS_CURE}",
-            chain(error)
-        )),
+        SdkError::DispatchFailure(_) if lacks_credentials(error) => {
+            StreamError::Fatal(format!("{call}: no AWS credentials ({}). {CREDENTIALS_CURE}", chain(error)))
+        }
         _ => StreamError::Transient(format!("{call}: {}", chain(error))),
     }
 }
@@ -101,9 +100,9 @@ fn by_code(code: &str, message: &str, status: u16, call: Call<'_>) -> StreamErro
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException"
         | "IncompleteSignature"
-        | "IncompleteSignatureException" => fatal(&format!(
-            "The service does not know these credentials. {CREDENTIALS_CURE}"
-        )),
+        | "IncompleteSignatureException" => {
+            fatal(&format!("The service does not know these credentials. {CREDENTIALS_CURE}"))
+        }
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
             fatal("Check the secret access key, and this machine's clock")
         }
@@ -159,10 +158,7 @@ fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
 mod tests {
     use super::*;
 
-    const CALL: Call<'static> = Call {
-        action: "dynamodb:GetRecords",
-        resource: "arn:aws:dynamodb:::stream",
-    };
+    const CALL: Call<'static> = Call { action: "dynamodb:GetRecords", resource: "arn:aws:dynamodb:::stream" };
 
     fn kind(code: &str, status: u16) -> &'static str {
         match by_code(code, "why", status, CALL) {
@@ -205,10 +201,7 @@ mod tests {
 
     #[test]
     fn a_time_to_come_is_waited_for() {
-        assert!(is_time_to_come(
-            Some("ValidationException"),
-            Some("Timestamp is in the future")
-        ));
+        assert!(is_time_to_come(Some("ValidationException"), Some("Timestamp is in the future")));
         assert!(is_time_to_come(Some("InvalidArgumentException"), None));
         let unknown = "Value 'AT_TIMESTAMP' failed to satisfy constraint: Member must satisfy enum value set";
         assert!(!is_time_to_come(Some("ValidationException"), Some(unknown)));
@@ -218,11 +211,7 @@ mod tests {
     #[test]
     fn a_fatal_error_says_what_was_asked_and_what_to_do() {
         let text = by_code("AccessDeniedException", "no", 400, CALL).to_string();
-        for part in [
-            "dynamodb:GetRecords on arn:aws:dynamodb:::stream",
-            "AccessDeniedException",
-            "Allow dynamodb:",
-        ] {
+        for part in ["dynamodb:GetRecords on arn:aws:dynamodb:::stream", "AccessDeniedException", "Allow dynamodb:"] {
             assert!(text.contains(part), "{text}");
         }
     }

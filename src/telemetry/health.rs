@@ -72,15 +72,8 @@ impl Health {
     /// Starts at `now`. `roll_age` is the longest time records rest in memory by intention: the limit is three times
     /// that, but at least five minutes.
     pub fn new(now: Instant, roll_age: Duration) -> Self {
-        let shared = Shared {
-            started: now,
-            began: false,
-            watched: BTreeMap::new(),
-        };
-        Self {
-            limit: LEAST_LIMIT.max(roll_age * 3),
-            shared: Arc::new(Mutex::new(shared)),
-        }
+        let shared = Shared { started: now, began: false, watched: BTreeMap::new() };
+        Self { limit: LEAST_LIMIT.max(roll_age * 3), shared: Arc::new(Mutex::new(shared)) }
     }
 
     /// Begins to watch something: a shard's reader, a stream's discovery. `name` says to people what it is. If a
@@ -89,16 +82,9 @@ impl Health {
     pub fn watch(&self, name: &str, now: Instant) -> Watched {
         let mut shared = locked(&self.shared);
         shared.began = true;
-        let fresh = Subject {
-            last_answer: now,
-            pending_since: None,
-            waiting: None,
-        };
+        let fresh = Subject { last_answer: now, pending_since: None, waiting: None };
         shared.watched.entry(name.to_owned()).or_insert(fresh);
-        Watched {
-            name: name.into(),
-            shared: Arc::clone(&self.shared),
-        }
+        Watched { name: name.into(), shared: Arc::clone(&self.shared) }
     }
 
     /// Judges what is known at `now`.
@@ -107,11 +93,7 @@ impl Health {
         let mut reasons: Vec<String> = shared
             .watched
             .iter()
-            .filter_map(|(name, subject)| {
-                subject
-                    .fault(now, self.limit)
-                    .map(|fault| format!("{name}: {fault}"))
-            })
+            .filter_map(|(name, subject)| subject.fault(now, self.limit).map(|fault| format!("{name}: {fault}")))
             .collect();
         if !shared.began && over(now, shared.started, self.limit).is_some() {
             reasons.push("nothing is being read yet".to_owned());
@@ -121,11 +103,7 @@ impl Health {
             reasons.truncate(MOST_REASONS - 1);
             reasons.push(format!("and {} more", more + 1));
         }
-        let waiting = shared
-            .watched
-            .values()
-            .filter(|subject| subject.waiting.is_some())
-            .count();
+        let waiting = shared.watched.values().filter(|subject| subject.waiting.is_some()).count();
         Verdict {
             healthy: reasons.is_empty(),
             active: shared.watched.len() - waiting,
@@ -188,15 +166,9 @@ impl Watched {
 
 impl Subject {
     fn fault(&self, now: Instant, limit: Duration) -> Option<String> {
-        let waiting = self
-            .waiting
-            .as_ref()
-            .map(|reason| format!(" (waiting: {reason})"))
-            .unwrap_or_default();
+        let waiting = self.waiting.as_ref().map(|reason| format!(" (waiting: {reason})")).unwrap_or_default();
         if let Some(still) = self.pending_since.and_then(|since| over(now, since, limit)) {
-            return Some(format!(
-                "records are there, but none became durable for {still} s{waiting}"
-            ));
+            return Some(format!("records are there, but none became durable for {still} s{waiting}"));
         }
         if self.waiting.is_some() {
             return None;

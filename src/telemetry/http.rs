@@ -23,8 +23,7 @@ use crate::clock::Clock;
 /// How long a request that is under way may delay the end of the process.
 const GRACE: Duration = Duration::from_secs(2);
 
-const INDEX: &str =
-    "watershed\n\n/metrics  counters, for Prometheus\n/healthz  200 while positions move, else 503\n";
+const INDEX: &str = "watershed\n\n/metrics  counters, for Prometheus\n/healthz  200 while positions move, else 503\n";
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +64,7 @@ impl Server {
         if !is_loopback(listen.ip()) {
             return Err(HttpError::NotLoopback(listen));
         }
-        let failed = |source| HttpError::Bind {
-            address: listen,
-            source,
-        };
+        let failed = |source| HttpError::Bind { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
@@ -85,11 +81,7 @@ impl Server {
             .route("/", get(async || plain(INDEX.to_owned())))
             .route("/metrics", get(show_metrics))
             .route("/healthz", get(show_health))
-            .with_state(Told {
-                metrics,
-                health,
-                clock: clock.clone(),
-            })
+            .with_state(Told { metrics, health, clock: clock.clone() })
             .layer(middleware::from_fn(only_for_us));
         let served = axum::serve(self.listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
         let patience = async {
@@ -113,17 +105,8 @@ async fn show_metrics(State(told): State<Told>) -> Response {
 
 async fn show_health(State(told): State<Told>) -> Response {
     let verdict = told.health.verdict(told.clock.now());
-    let status = if verdict.healthy {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (
-        status,
-        [(CONTENT_TYPE, "application/json")],
-        verdict.to_json() + "\n",
-    )
-        .into_response()
+    let status = if verdict.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(CONTENT_TYPE, "application/json")], verdict.to_json() + "\n").into_response()
 }
 
 fn plain(text: String) -> Response {
@@ -147,16 +130,9 @@ async fn only_for_us(request: Request, next: Next) -> Response {
 
 /// Whether there is a `Host`, and every name that the request gives us is one of this machine.
 fn is_meant_for_us(headers: &HeaderMap, uri: &Uri) -> bool {
-    let named = headers
-        .get_all(HOST)
-        .iter()
-        .all(|host| host.to_str().is_ok_and(names_loopback));
+    let named = headers.get_all(HOST).iter().all(|host| host.to_str().is_ok_and(names_loopback));
     // The request line may name the host too.
-    headers.contains_key(HOST)
-        && named
-        && uri
-            .authority()
-            .is_none_or(|target| names_loopback(target.as_str()))
+    headers.contains_key(HOST) && named && uri.authority().is_none_or(|target| names_loopback(target.as_str()))
 }
 
 /// Whether a `Host` header's value, with or without a port, means this machine.
@@ -172,10 +148,7 @@ fn names_loopback(host: &str) -> bool {
         return false;
     }
     let name = authority.host();
-    let address = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .unwrap_or(name);
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     name.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(is_loopback)
 }
 
@@ -184,11 +157,7 @@ fn is_loopback(address: IpAddr) -> bool {
         IpAddr::V4(address) => address.is_loopback(),
         // `::ffff:127.0.0.1` is the same machine.
         IpAddr::V6(address) => {
-            address.is_loopback()
-                || address
-                    .to_ipv4_mapped()
-                    .as_ref()
-                    .is_some_and(Ipv4Addr::is_loopback)
+            address.is_loopback() || address.to_ipv4_mapped().as_ref().is_some_and(Ipv4Addr::is_loopback)
         }
     }
 }

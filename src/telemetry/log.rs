@@ -42,8 +42,7 @@ pub enum LogError {
 pub fn init(format: LogFormat) -> Result<(), LogError> {
     let chosen = std::env::var(VARIABLE).unwrap_or_default();
     // Colours are for people, and only for those who did not refuse them (https://no-color.org).
-    let colours =
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let subscriber = subscriber(format, filter(&chosen)?, std::io::stderr, colours);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
 }
@@ -53,18 +52,11 @@ fn filter(chosen: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::try_new(directives).map_err(|error| LogError::Filter(error.to_string()))
 }
 
-fn subscriber<W>(
-    format: LogFormat,
-    filter: EnvFilter,
-    writer: W,
-    colours: bool,
-) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(format: LogFormat, filter: EnvFilter, writer: W, colours: bool) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
         // JSON escapes control characters itself.
         LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
@@ -73,20 +65,9 @@ where
                 if field.name() != "message" {
                     write!(line, "{}=", field.name())?;
                 }
-                write!(
-                    Harmless {
-                        line,
-                        left: LONGEST_FIELD
-                    },
-                    "{value:?}"
-                )
+                write!(Harmless { line, left: LONGEST_FIELD }, "{value:?}")
             });
-            Box::new(
-                lines
-                    .with_ansi(colours)
-                    .fmt_fields(fields.delimited(" "))
-                    .finish(),
-            )
+            Box::new(lines.with_ansi(colours).fmt_fields(fields.delimited(" ")).finish())
         }
     }
 }
@@ -184,17 +165,9 @@ mod tests {
 
     #[test]
     fn a_very_long_field_is_cut() {
-        let text = logged(
-            LogFormat::Text,
-            "",
-            || warn!(body = %"x".repeat(100_000), after = 1, "long"),
-        );
+        let text = logged(LogFormat::Text, "", || warn!(body = %"x".repeat(100_000), after = 1, "long"));
         assert!(text.len() < LONGEST_FIELD + 300, "{}", text.len());
-        assert!(
-            text.contains("xxx… after=1") && text.contains(" long "),
-            "{}",
-            &text[text.len() - 100..]
-        );
+        assert!(text.contains("xxx… after=1") && text.contains(" long "), "{}", &text[text.len() - 100..]);
     }
 
     #[test]
@@ -205,24 +178,11 @@ mod tests {
             info!(target: "hyper", "theirs");
             warn!(target: "hyper", "their warning");
         };
-        let said =
-            |text: &str| ["ours", "our details", "theirs", "their warning"].map(|words| text.contains(words));
-        assert_eq!(
-            said(&logged(LogFormat::Text, "", talk)),
-            [true, false, false, true]
-        );
-        assert_eq!(
-            said(&logged(LogFormat::Text, " ", talk)),
-            [true, false, false, true]
-        );
-        assert_eq!(
-            said(&logged(LogFormat::Text, "error,watershed=debug", talk)),
-            [true, true, false, false]
-        );
+        let said = |text: &str| ["ours", "our details", "theirs", "their warning"].map(|words| text.contains(words));
+        assert_eq!(said(&logged(LogFormat::Text, "", talk)), [true, false, false, true]);
+        assert_eq!(said(&logged(LogFormat::Text, " ", talk)), [true, false, false, true]);
+        assert_eq!(said(&logged(LogFormat::Text, "error,watershed=debug", talk)), [true, true, false, false]);
         let wrong = filter("watershed=loud").unwrap_err().to_string();
-        assert!(
-            wrong.starts_with("the environment variable RUST_LOG is wrong: "),
-            "{wrong}"
-        );
+        assert!(wrong.starts_with("the environment variable RUST_LOG is wrong: "), "{wrong}");
     }
 }

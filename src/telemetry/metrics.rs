@@ -148,10 +148,7 @@ impl<const N: usize, M: Clone> Labelled<N, M> {
     }
 
     fn labels(&self, values: [&str; N]) -> Labels<N> {
-        Labels {
-            names: self.names,
-            values: values.map(str::to_owned),
-        }
+        Labels { names: self.names, values: values.map(str::to_owned) }
     }
 }
 
@@ -193,27 +190,17 @@ fn gauges<const N: usize>(registry: &mut Registry, row: &'static MetricRow) -> G
 fn histograms<const N: usize>(registry: &mut Registry, row: &'static MetricRow) -> Histograms<N> {
     debug_assert_eq!(row.kind, Kind::Histogram, "{}", row.name);
     // 10 ms to 20 min, each limit twice the one before: a local folder and a patient retry both show.
-    Histograms(register(registry, row, || {
-        Histogram::new(exponential_buckets(0.01, 2.0, 18))
-    }))
+    Histograms(register(registry, row, || Histogram::new(exponential_buckets(0.01, 2.0, 18))))
 }
 
-fn register<const N: usize, M>(
-    registry: &mut Registry,
-    row: &'static MetricRow,
-    make: fn() -> M,
-) -> Labelled<N, M>
+fn register<const N: usize, M>(registry: &mut Registry, row: &'static MetricRow, make: fn() -> M) -> Labelled<N, M>
 where
     M: Metric + Clone,
     Family<Labels<N>, M, Make<M>>: Metric,
 {
     debug_assert_eq!(row.labels.len(), N, "{}", row.name);
     let single = (N == 0).then(make);
-    let metric = Labelled {
-        names: row.labels,
-        family: Family::new_with_constructor(Make(make)),
-        single,
-    };
+    let metric = Labelled { names: row.labels, family: Family::new_with_constructor(Make(make)), single };
     match &metric.single {
         Some(single) => register_one(registry, row, single.clone()),
         None => register_one(registry, row, metric.family.clone()),

@@ -68,14 +68,7 @@ metrics! {
 /// The table in Markdown, for the README.
 pub fn metrics_table_markdown() -> String {
     let mut text = "| metric | type | labels | what |\n|---|---|---|---|\n".to_owned();
-    for MetricRow {
-        name,
-        kind,
-        labels,
-        help,
-        ..
-    } in TABLE
-    {
+    for MetricRow { name, kind, labels, help, .. } in TABLE {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -99,50 +92,23 @@ mod tests {
     fn names_follow_the_rules_of_prometheus() {
         let word = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_lowercase())
-                && text
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+                && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
                 && !text.contains("__")
         };
         let mut names = BTreeSet::new();
-        for MetricRow {
-            name,
-            kind,
-            unit,
-            labels,
-            help,
-        } in TABLE
-        {
+        for MetricRow { name, kind, unit, labels, help } in TABLE {
             assert!(names.insert(name), "{name} twice");
             assert!(word(name) && name.starts_with("watershed_"), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
             let base = name.strip_suffix("_total").unwrap_or(name);
             assert!(["", "bytes", "seconds"].contains(unit), "{name}: base units only");
-            assert!(
-                unit.is_empty() || base.ends_with(&format!("_{unit}")),
-                "{name}: {unit}"
-            );
-            for other in [
-                "count",
-                "sum",
-                "bucket",
-                "created",
-                "info",
-                "gauge",
-                "counter",
-                "histogram",
-            ] {
+            assert!(unit.is_empty() || base.ends_with(&format!("_{unit}")), "{name}: {unit}");
+            for other in ["count", "sum", "bucket", "created", "info", "gauge", "counter", "histogram"] {
                 assert!(!base.ends_with(&format!("_{other}")), "{name}: reserved suffix");
             }
-            assert!(
-                !help.is_empty() && !help.ends_with('.') && !help.contains(['\n', '|', '\\']),
-                "{name}: {help}"
-            );
+            assert!(!help.is_empty() && !help.ends_with('.') && !help.contains(['\n', '|', '\\']), "{name}: {help}");
             for label in *labels {
-                assert!(
-                    word(label) && !["le", "quantile", "job", "instance"].contains(label),
-                    "{name}{{{label}}}"
-                );
+                assert!(word(label) && !["le", "quantile", "job", "instance"].contains(label), "{name}{{{label}}}");
                 assert!(!name.contains(label), "{name}{{{label}}} says it twice");
             }
         }
@@ -155,9 +121,6 @@ mod tests {
         for row in TABLE {
             assert!(text.contains(&format!("| `{}` |", row.name)), "{}", row.name);
         }
-        assert!(
-            text.contains("| `watershed_gaps_total` | counter | `stream`, `reason` | Places where"),
-            "{text}"
-        );
+        assert!(text.contains("| `watershed_gaps_total` | counter | `stream`, `reason` | Places where"), "{text}");
     }
 }

@@ -32,10 +32,7 @@ impl MemoryState {
 
     /// Everything that is stored now, of all streams.
     pub fn snapshot(&self) -> Vec<(CheckpointKey, Checkpoint)> {
-        self.locked()
-            .iter()
-            .map(|(key, checkpoint)| (key.clone(), checkpoint.clone()))
-            .collect()
+        self.locked().iter().map(|(key, checkpoint)| (key.clone(), checkpoint.clone())).collect()
     }
 
     fn locked(&self) -> MutexGuard<'_, Checkpoints> {
@@ -44,30 +41,17 @@ impl MemoryState {
 }
 
 impl StateStore for MemoryState {
-    fn load<'a>(
-        &'a self,
-        stream: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
-        Box::pin(async move {
-            Ok(self
-                .snapshot()
-                .into_iter()
-                .filter(|(key, _)| key.stream == stream)
-                .collect())
-        })
+    fn load<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
+        Box::pin(async move { Ok(self.snapshot().into_iter().filter(|(key, _)| key.stream == stream).collect()) })
     }
 
-    fn save<'a>(
-        &'a self,
-        key: &'a CheckpointKey,
-        checkpoint: &'a Checkpoint,
-    ) -> BoxFuture<'a, Result<(), StateError>> {
+    fn save<'a>(&'a self, key: &'a CheckpointKey, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>> {
         Box::pin(async move {
             let mut all = self.locked();
             match all.get(key) {
-                Some(stored) if checkpoint.is_behind(stored) => Err(StateError::Overtaken(format!(
-                    "{key:?}: {checkpoint:?} is behind {stored:?}"
-                ))),
+                Some(stored) if checkpoint.is_behind(stored) => {
+                    Err(StateError::Overtaken(format!("{key:?}: {checkpoint:?} is behind {stored:?}")))
+                }
                 _ => {
                     all.insert(key.clone(), checkpoint.clone());
                     Ok(())
@@ -97,12 +81,7 @@ pub struct StateFaults {
 impl Default for StateFaults {
     /// Each fault now and then: often enough that a short test meets all of them.
     fn default() -> Self {
-        Self {
-            before: 0.15,
-            after: 0.15,
-            delay: 0.3,
-            longest_delay: Duration::from_secs(20),
-        }
+        Self { before: 0.15, after: 0.15, delay: 0.3, longest_delay: Duration::from_secs(20) }
     }
 }
 
@@ -125,12 +104,7 @@ struct Fate {
 impl FaultyState {
     /// Puts faults drawn from `seed` in front of `inner`; delays are slept on `clock`.
     pub fn new(inner: Arc<dyn StateStore>, clock: Clock, faults: StateFaults, seed: u64) -> Self {
-        Self {
-            inner,
-            clock,
-            faults,
-            random: Mutex::new(StdRng::seed_from_u64(seed)),
-        }
+        Self { inner, clock, faults, random: Mutex::new(StdRng::seed_from_u64(seed)) }
     }
 
     fn fate(&self) -> Fate {
@@ -141,18 +115,9 @@ impl FaultyState {
         let (late_before, late_after) = (happens(self.faults.delay), happens(self.faults.delay));
         let mut delay = |late: bool| {
             let share = random.random::<f64>();
-            if late {
-                self.faults.longest_delay.mul_f64(share)
-            } else {
-                Duration::ZERO
-            }
+            if late { self.faults.longest_delay.mul_f64(share) } else { Duration::ZERO }
         };
-        Fate {
-            refused,
-            answer_lost,
-            delay_before: delay(late_before),
-            delay_after: delay(late_after),
-        }
+        Fate { refused, answer_lost, delay_before: delay(late_before), delay_after: delay(late_after) }
     }
 
     async fn suffer<T>(&self, call: impl Future<Output = Result<T, StateError>>) -> Result<T, StateError> {
@@ -164,27 +129,18 @@ impl FaultyState {
         let answer = call.await;
         self.clock.sleep(fate.delay_after).await;
         match answer {
-            Ok(_) if fate.answer_lost => {
-                Err(StateError::Transient("injected: the answer got lost".to_owned()))
-            }
+            Ok(_) if fate.answer_lost => Err(StateError::Transient("injected: the answer got lost".to_owned())),
             answer => answer,
         }
     }
 }
 
 impl StateStore for FaultyState {
-    fn load<'a>(
-        &'a self,
-        stream: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
+    fn load<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
         Box::pin(self.suffer(self.inner.load(stream)))
     }
 
-    fn save<'a>(
-        &'a self,
-        key: &'a CheckpointKey,
-        checkpoint: &'a Checkpoint,
-    ) -> BoxFuture<'a, Result<(), StateError>> {
+    fn save<'a>(&'a self, key: &'a CheckpointKey, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>> {
         Box::pin(self.suffer(self.inner.save(key, checkpoint)))
     }
 
@@ -208,13 +164,7 @@ mod tests {
         let clock = Clock::simulated(1, 0);
         for seed in 0..3 {
             let inner = Arc::new(MemoryState::new());
-            conformance(&FaultyState::new(
-                inner,
-                clock.clone(),
-                StateFaults::default(),
-                seed,
-            ))
-            .await;
+            conformance(&FaultyState::new(inner, clock.clone(), StateFaults::default(), seed)).await;
         }
     }
 
@@ -223,31 +173,13 @@ mod tests {
         let run = async |seed| {
             let clock = Clock::simulated(1, 0);
             let memory = MemoryState::new();
-            let faulty = FaultyState::new(
-                Arc::new(memory.clone()),
-                clock.clone(),
-                StateFaults::default(),
-                seed,
-            );
+            let faulty = FaultyState::new(Arc::new(memory.clone()), clock.clone(), StateFaults::default(), seed);
             let mut seen = Vec::new();
             for number in 0..60 {
                 let shard = ShardId::new(number.to_string());
-                let key = CheckpointKey {
-                    stream: "s".into(),
-                    shard,
-                    sink: "lake".into(),
-                };
+                let key = CheckpointKey { stream: "s".into(), shard, sink: "lake".into() };
                 let position = Position::new(SequenceNumber::from_ordinal(number));
-                let failed = faulty
-                    .save(
-                        &key,
-                        &Checkpoint::At {
-                            position,
-                            range: None,
-                        },
-                    )
-                    .await
-                    .is_err();
+                let failed = faulty.save(&key, &Checkpoint::At { position, range: None }).await.is_err();
                 let stored = memory.snapshot().iter().any(|(stored, _)| *stored == key);
                 seen.push((failed, stored, clock.wall_micros()));
             }
@@ -257,10 +189,7 @@ mod tests {
         assert_eq!(first, again);
         assert_ne!(first, other);
         for kind in [(false, true), (true, false), (true, true)] {
-            assert!(
-                first.iter().any(|(failed, stored, _)| (*failed, *stored) == kind),
-                "{kind:?}"
-            );
+            assert!(first.iter().any(|(failed, stored, _)| (*failed, *stored) == kind), "{kind:?}");
         }
     }
 }

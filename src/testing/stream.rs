@@ -171,10 +171,11 @@ impl SimulatedStream {
     }
 
     fn fault(&self, world: &mut World) -> Result<(), StreamError> {
-        if world.chance(world.faults.throttled) {
+        let faults = world.faults;
+        if world.chance(faults.throttled) {
             return Err(StreamError::Throttled("simulated".to_owned()));
         }
-        if world.chance(world.faults.transient) {
+        if world.chance(faults.transient) {
             return Err(StreamError::Transient("simulated".to_owned()));
         }
         Ok(())
@@ -222,10 +223,11 @@ impl SimulatedStream {
         let (at, issued) = iterator.0.split_once('/').ok_or_else(|| StreamError::Fatal("garbled".to_owned()))?;
         let (at, issued): (usize, i64) = (at.parse().unwrap_or(0), issued.parse().unwrap_or(0));
         let age = self.clock.wall_micros() - issued;
-        if age > ITERATOR_LIFE.as_micros() as i64 || world.chance(world.faults.expired) {
+        let faults = world.faults;
+        if age > ITERATOR_LIFE.as_micros() as i64 || world.chance(faults.expired) {
             return Err(StreamError::Expired);
         }
-        let (empty, early) = (world.chance(world.faults.empty), world.chance(world.faults.early_end));
+        let (empty, early) = (world.chance(faults.empty), world.chance(faults.early_end));
         let limit = world.page_records;
         let kinesis = world.kinesis;
         let shard = world.shard(id)?;

@@ -19,18 +19,14 @@ where
     let text = format!("cannot {what} {table}: {because}");
     match error {
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => StateError::Transient(text),
-        SdkError::DispatchFailure(_) if is_about_credentials(error) => StateError::Fatal(format!(
-            "{text}; set up AWS credentials: a profile, a role or AWS_ACCESS_KEY_ID"
-        )),
+        SdkError::DispatchFailure(_) if is_about_credentials(error) => {
+            StateError::Fatal(format!("{text}; set up AWS credentials: a profile, a role or AWS_ACCESS_KEY_ID"))
+        }
         SdkError::DispatchFailure(failure) if failure.is_user() => StateError::Fatal(text),
         SdkError::DispatchFailure(_) => StateError::Transient(text),
         SdkError::ServiceError(service) => {
             let passes = service.raw().status().as_u16() >= 500 || error.code().is_some_and(is_passing_code);
-            if passes {
-                StateError::Transient(text)
-            } else {
-                StateError::Fatal(with_cure(text, error.code(), table))
-            }
+            if passes { StateError::Transient(text) } else { StateError::Fatal(with_cure(text, error.code(), table)) }
         }
         _ => StateError::Fatal(text),
     }
@@ -128,14 +124,7 @@ mod tests {
         ] {
             text(state_error("write the state table", "t", &error), true);
         }
-        let denied = text(
-            state_error(
-                "write the state table",
-                "t",
-                &service(400, "AccessDeniedException"),
-            ),
-            false,
-        );
+        let denied = text(state_error("write the state table", "t", &service(400, "AccessDeniedException")), false);
         assert_eq!(
             denied,
             "cannot write the state table t: AccessDeniedException: a text; \

@@ -27,18 +27,11 @@ fn fresh_name(clock: &Clock) -> String {
 }
 
 fn at(number: u64) -> Checkpoint {
-    Checkpoint::At {
-        position: Position::new(SequenceNumber::from_ordinal(number)),
-        range: None,
-    }
+    Checkpoint::At { position: Position::new(SequenceNumber::from_ordinal(number)), range: None }
 }
 
 fn key(shard: &str) -> CheckpointKey {
-    CheckpointKey {
-        stream: "arn:x/y".into(),
-        shard: ShardId::new(shard),
-        sink: "lake".into(),
-    }
+    CheckpointKey { stream: "arn:x/y".into(), shard: ShardId::new(shard), sink: "lake".into() }
 }
 
 #[tokio::test]
@@ -63,18 +56,12 @@ async fn many_processes_create_one_table_and_pipelines_share_it() {
         state.save(&key("s"), &at(10 + number as u64)).await.unwrap();
     }
     for (number, state) in [&a, &b, &c].into_iter().enumerate() {
-        assert_eq!(
-            state.load("arn:x/y").await.unwrap(),
-            [(key("s"), at(10 + number as u64))]
-        );
+        assert_eq!(state.load("arn:x/y").await.unwrap(), [(key("s"), at(10 + number as u64))]);
     }
 
     again.save(&key("s"), &at(30)).await.unwrap();
     let back = a.save(&key("s"), &at(29)).await;
-    assert!(
-        matches!(&back, Err(StateError::Overtaken(text)) if text.contains("at 30, not 29")),
-        "{back:?}"
-    );
+    assert!(matches!(&back, Err(StateError::Overtaken(text)) if text.contains("at 30, not 29")), "{back:?}");
 }
 
 #[tokio::test]
@@ -82,25 +69,13 @@ async fn many_processes_create_one_table_and_pipelines_share_it() {
 async fn a_scan_of_many_pages_is_followed_to_its_end() {
     let (client, clock) = (client(), Clock::system());
     let table = fresh_name(&clock);
-    let state = DynamoDbState::open(client.clone(), &table, "forum", clock)
-        .await
-        .unwrap();
+    let state = DynamoDbState::open(client.clone(), &table, "forum", clock).await.unwrap();
     for number in 0..20 {
-        state
-            .save(&key(&format!("shard-{number:02}")), &at(number))
-            .await
-            .unwrap();
+        state.save(&key(&format!("shard-{number:02}")), &at(number)).await.unwrap();
         // A page of a scan ends at 1 MB: rows of others between ours make several of it.
         let pad = AttributeValue::S("x".repeat(250_000));
         let name = AttributeValue::S(format!("other/{number}"));
-        client
-            .put_item()
-            .table_name(&table)
-            .item("leaseKey", name)
-            .item("pad", pad)
-            .send()
-            .await
-            .unwrap();
+        client.put_item().table_name(&table).item("leaseKey", name).item("pad", pad).send().await.unwrap();
     }
     assert_eq!(state.load("arn:x/y").await.unwrap().len(), 20);
 }
@@ -113,10 +88,7 @@ async fn a_later_checkpoint_leaves_nothing_of_an_earlier_one() {
     let state = DynamoDbState::open(client, &table, "forum", clock).await.unwrap();
     for checkpoint in [
         Checkpoint::Start(StartAt::Latest(7)),
-        Checkpoint::At {
-            position: Position::new(SequenceNumber::from_ordinal(1)),
-            range: Some(4),
-        },
+        Checkpoint::At { position: Position::new(SequenceNumber::from_ordinal(1)), range: Some(4) },
         at(2),
         Checkpoint::ShardEnd,
     ] {
@@ -131,57 +103,24 @@ async fn foreign_tables_and_rows_are_left_alone() {
     use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType};
     let (client, clock) = (client(), Clock::system());
     let orders = fresh_name(&clock);
-    let hash = KeySchemaElement::builder()
-        .attribute_name("Id")
-        .key_type(KeyType::Hash)
-        .build()
-        .unwrap();
-    let number = AttributeDefinition::builder()
-        .attribute_name("Id")
-        .attribute_type(ScalarAttributeType::N)
-        .build()
-        .unwrap();
-    let create = client
-        .create_table()
-        .table_name(&orders)
-        .key_schema(hash)
-        .attribute_definitions(number);
-    create
-        .billing_mode(BillingMode::PayPerRequest)
-        .send()
-        .await
-        .unwrap();
-    let refused = DynamoDbState::open(client.clone(), &orders, "forum", clock.clone())
-        .await
-        .unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .contains("its key is `Id` (N, HASH), expected `leaseKey` (S, HASH)"),
-        "{refused}"
-    );
+    let hash = KeySchemaElement::builder().attribute_name("Id").key_type(KeyType::Hash).build().unwrap();
+    let number =
+        AttributeDefinition::builder().attribute_name("Id").attribute_type(ScalarAttributeType::N).build().unwrap();
+    let create = client.create_table().table_name(&orders).key_schema(hash).attribute_definitions(number);
+    create.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+    let refused = DynamoDbState::open(client.clone(), &orders, "forum", clock.clone()).await.unwrap_err();
+    assert!(refused.to_string().contains("its key is `Id` (N, HASH), expected `leaseKey` (S, HASH)"), "{refused}");
     let misused = DynamoDbState::over(client.clone(), &orders, "forum", clock.clone(), false);
     let refused = misused.save(&key("s"), &at(1)).await.unwrap_err();
     assert!(matches!(refused, StateError::Fatal(_)), "{refused:?}");
 
     // A row under our key that lacks our attributes is not overwritten.
     let table = fresh_name(&clock);
-    let state = DynamoDbState::open(client.clone(), &table, "forum", clock.clone())
-        .await
-        .unwrap();
+    let state = DynamoDbState::open(client.clone(), &table, "forum", clock.clone()).await.unwrap();
     let foreign = AttributeValue::S("forum/arn%3Ax%2Fy/s/lake".into());
-    client
-        .put_item()
-        .table_name(&table)
-        .item("leaseKey", foreign)
-        .send()
-        .await
-        .unwrap();
+    client.put_item().table_name(&table).item("leaseKey", foreign).send().await.unwrap();
     let refused = state.save(&key("s"), &at(1)).await.unwrap_err();
-    assert!(
-        matches!(&refused, StateError::Fatal(text) if text.contains("delete that row")),
-        "{refused:?}"
-    );
+    assert!(matches!(&refused, StateError::Fatal(text) if text.contains("delete that row")), "{refused:?}");
 
     let reader = DynamoDbState::open_read_only(client.clone(), "no-such-table", "forum", clock);
     assert_eq!(reader.load("arn:x/y").await.unwrap(), []);

@@ -54,21 +54,12 @@ pub(super) struct Update {
 impl Row {
     /// The key of the row in the table.
     pub(super) fn table_key(&self, pipeline: &str) -> Item {
-        HashMap::from([(
-            LEASE_KEY.to_owned(),
-            AttributeValue::S(lease_key(pipeline, &self.key)),
-        )])
+        HashMap::from([(LEASE_KEY.to_owned(), AttributeValue::S(lease_key(pipeline, &self.key)))])
     }
 
     /// Writes all our attributes and leaves others' alone; refused if the row is further or not one of ours.
     pub(super) fn update(&self, pipeline: &str) -> Update {
-        let Stored {
-            checkpoint,
-            sub,
-            position,
-            start_time,
-            range,
-        } = Stored::from(&self.checkpoint);
+        let Stored { checkpoint, sub, position, start_time, range } = Stored::from(&self.checkpoint);
         let (text, number) = (AttributeValue::S, AttributeValue::N);
         let fields = [
             (PIPELINE, Some(text(pipeline.to_owned()))),
@@ -101,19 +92,13 @@ impl Row {
             expression.push_str(&format!(" REMOVE {}", remove.join(", ")));
         }
         let condition = "attribute_not_exists(#leaseKey) OR #position <= :position";
-        Update {
-            expression,
-            condition,
-            names,
-            values,
-        }
+        Update { expression, condition, names, values }
     }
 
     /// Reads a row, or says which and what is wrong with it.
     pub(super) fn parse(item: &Item, pipeline: &str) -> Result<Self, String> {
         let lease_key = text(item, LEASE_KEY)?;
-        let blame =
-            |what: String| format!("the row with leaseKey `{lease_key}` is not one of watershed's: {what}");
+        let blame = |what: String| format!("the row with leaseKey `{lease_key}` is not one of watershed's: {what}");
         let row = Self::parse_fields(item).map_err(blame)?;
         if self::lease_key(pipeline, &row.key) != lease_key {
             return Err(blame("its key does not fit its other attributes".to_owned()));
@@ -134,22 +119,14 @@ impl Row {
             shard: ShardId::new(text(item, SHARD)?),
             sink: text(item, SINK)?.to_owned(),
         };
-        Ok(Self {
-            key,
-            checkpoint: stored.to_checkpoint()?,
-            updated_at: number(item, UPDATED_AT)?.unwrap_or_default(),
-        })
+        Ok(Self { key, checkpoint: stored.to_checkpoint()?, updated_at: number(item, UPDATED_AT)?.unwrap_or_default() })
     }
 }
 
 /// DynamoDB takes keys of up to 2048 bytes.
 fn lease_key(pipeline: &str, key: &CheckpointKey) -> String {
     let (stream, shard) = (escape(&key.stream, 800), escape(key.shard.as_str(), 400));
-    format!(
-        "{}/{stream}/{shard}/{}",
-        escape(pipeline, 400),
-        escape(&key.sink, 400)
-    )
+    format!("{}/{stream}/{shard}/{}", escape(pipeline, 400), escape(&key.sink, 400))
 }
 
 fn text<'a>(item: &'a Item, name: &str) -> Result<&'a str, String> {
@@ -179,46 +156,26 @@ mod tests {
 
     fn row(checkpoint: Checkpoint) -> Row {
         let stream = "arn:aws:dynamodb:us-east-1:1:table/Reply/stream/2026".to_owned();
-        let key = CheckpointKey {
-            stream,
-            shard: ShardId::new("shardId-1"),
-            sink: "lake".to_owned(),
-        };
-        Row {
-            key,
-            checkpoint,
-            updated_at: 42,
-        }
+        let key = CheckpointKey { stream, shard: ShardId::new("shardId-1"), sink: "lake".to_owned() };
+        Row { key, checkpoint, updated_at: 42 }
     }
 
     /// What the update would leave in an empty table.
     fn as_item(row: &Row) -> Item {
         let update = row.update("forum");
-        let set = update
-            .values
-            .into_iter()
-            .map(|(name, value)| (name.trim_start_matches(':').to_owned(), value));
+        let set = update.values.into_iter().map(|(name, value)| (name.trim_start_matches(':').to_owned(), value));
         set.chain(row.table_key("forum")).collect()
     }
 
     #[test]
     fn what_an_update_writes_is_read_back() {
-        let position = Position {
-            sequence: SequenceNumber::parse("4711").unwrap(),
-            sub: 3,
-        };
+        let position = Position { sequence: SequenceNumber::parse("4711").unwrap(), sub: 3 };
         for checkpoint in [
             Checkpoint::Start(StartAt::TrimHorizon),
             Checkpoint::Start(StartAt::Latest(5)),
             Checkpoint::Start(StartAt::Timestamp(-5)),
-            Checkpoint::At {
-                position,
-                range: None,
-            },
-            Checkpoint::At {
-                position,
-                range: Some(u64::MAX),
-            },
+            Checkpoint::At { position, range: None },
+            Checkpoint::At { position, range: Some(u64::MAX) },
             Checkpoint::ShardEnd,
         ] {
             let row = row(checkpoint);
@@ -229,18 +186,10 @@ mod tests {
     #[test]
     fn the_update_removes_what_the_checkpoint_does_not_have() {
         let update = row(Checkpoint::ShardEnd).update("forum");
-        assert!(
-            update.expression.ends_with(" REMOVE #startTime, #range"),
-            "{}",
-            update.expression
-        );
+        assert!(update.expression.ends_with(" REMOVE #startTime, #range"), "{}", update.expression);
         assert!(update.names.contains_key("#range") && !update.values.contains_key(":range"));
         let start = row(Checkpoint::Start(StartAt::Latest(5))).update("forum");
-        assert!(
-            start.expression.ends_with(" REMOVE #range"),
-            "{}",
-            start.expression
-        );
+        assert!(start.expression.ends_with(" REMOVE #range"), "{}", start.expression);
     }
 
     #[test]
@@ -262,10 +211,7 @@ mod tests {
             spoil(SHARD, Some(AttributeValue::S("shardId-2".into()))),
             spoil(RANGE, Some(AttributeValue::N("1".into()))),
         ] {
-            assert!(
-                text.contains("leaseKey `forum/arn%3Aaws%3Adynamodb%3Aus-east-1%3A1%3Atable%2FReply"),
-                "{text}"
-            );
+            assert!(text.contains("leaseKey `forum/arn%3Aaws%3Adynamodb%3Aus-east-1%3A1%3Atable%2FReply"), "{text}");
         }
         assert!(Row::parse(&good, "other").is_err());
     }

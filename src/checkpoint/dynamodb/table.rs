@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableDescription,
-    TableStatus,
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableDescription, TableStatus,
 };
 
 use super::errors::{is_missing_table, state_error};
@@ -46,9 +45,7 @@ pub(super) async fn ensure(client: &Client, table: &str, clock: &Clock) -> Resul
         }
         if clock.now() >= give_up {
             let minutes = PATIENCE.as_secs() / 60;
-            return Err(StateError::Fatal(format!(
-                "the state table {table} is not usable after {minutes} minutes"
-            )));
+            return Err(StateError::Fatal(format!("the state table {table} is not usable after {minutes} minutes")));
         }
         clock.sleep(POLL).await;
     }
@@ -64,11 +61,7 @@ async fn describe(client: &Client, table: &str) -> Result<Option<TableDescriptio
 
 async fn create(client: &Client, table: &str) -> Result<(), StateError> {
     let bug = |error: aws_sdk_dynamodb::error::BuildError| StateError::Fatal(error.to_string());
-    let hash = KeySchemaElement::builder()
-        .attribute_name(LEASE_KEY)
-        .key_type(KeyType::Hash)
-        .build()
-        .map_err(bug)?;
+    let hash = KeySchemaElement::builder().attribute_name(LEASE_KEY).key_type(KeyType::Hash).build().map_err(bug)?;
     let text = AttributeDefinition::builder()
         .attribute_name(LEASE_KEY)
         .attribute_type(ScalarAttributeType::S)
@@ -88,13 +81,7 @@ async fn create(client: &Client, table: &str) -> Result<(), StateError> {
             Ok(())
         }
         // Another process was quicker, or our own first request whose answer got lost.
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(|e| e.is_resource_in_use_exception()) =>
-        {
-            Ok(())
-        }
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => Ok(()),
         Err(error) => Err(state_error("create the state table", table, &error)),
     }
 }
@@ -102,22 +89,14 @@ async fn create(client: &Client, table: &str) -> Result<(), StateError> {
 /// Another application's table is refused before anything is written to it.
 fn check_key(table: &str, found: &TableDescription) -> Result<(), StateError> {
     let type_of = |name: &str| {
-        let definition = found
-            .attribute_definitions()
-            .iter()
-            .find(|definition| definition.attribute_name() == name);
+        let definition = found.attribute_definitions().iter().find(|definition| definition.attribute_name() == name);
         definition.map_or("?", |definition| definition.attribute_type().as_str())
     };
     let keys: Vec<String> = found
         .key_schema()
         .iter()
         .map(|key| {
-            format!(
-                "`{}` ({}, {})",
-                key.attribute_name(),
-                type_of(key.attribute_name()),
-                key.key_type().as_str()
-            )
+            format!("`{}` ({}, {})", key.attribute_name(), type_of(key.attribute_name()), key.key_type().as_str())
         })
         .collect();
     let (keys, expected) = (keys.join(" and "), format!("`{LEASE_KEY}` (S, HASH)"));
@@ -136,17 +115,9 @@ mod tests {
     fn table(keys: &[(&str, KeyType, ScalarAttributeType)]) -> TableDescription {
         let mut table = TableDescription::builder();
         for (name, kind, scalar) in keys {
-            let key = KeySchemaElement::builder()
-                .attribute_name(*name)
-                .key_type(kind.clone())
-                .build()
-                .unwrap();
-            let definition = AttributeDefinition::builder()
-                .attribute_name(*name)
-                .attribute_type(scalar.clone());
-            table = table
-                .key_schema(key)
-                .attribute_definitions(definition.build().unwrap());
+            let key = KeySchemaElement::builder().attribute_name(*name).key_type(kind.clone()).build().unwrap();
+            let definition = AttributeDefinition::builder().attribute_name(*name).attribute_type(scalar.clone());
+            table = table.key_schema(key).attribute_definitions(definition.build().unwrap());
         }
         table.build()
     }

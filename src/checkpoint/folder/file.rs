@@ -41,43 +41,15 @@ pub(super) fn read(path: &Path) -> Result<Option<(CheckpointKey, Checkpoint)>, S
     }
     let content: Content = serde_json::from_slice(&text)
         .map_err(|error| bad_file(path, &format!("is damaged or not a state file ({error})")))?;
-    let Content {
-        stream,
-        shard,
-        sink,
-        checkpoint,
-        sub,
-        position,
-        start_time,
-        range,
-    } = content;
-    let checkpoint = Stored {
-        checkpoint,
-        sub,
-        position,
-        start_time,
-        range,
-    }
-    .to_checkpoint()
-    .map_err(|what| bad_file(path, &format!("is damaged: {what}")))?;
-    Ok(Some((
-        CheckpointKey {
-            stream,
-            shard: ShardId::new(shard),
-            sink,
-        },
-        checkpoint,
-    )))
+    let Content { stream, shard, sink, checkpoint, sub, position, start_time, range } = content;
+    let checkpoint = Stored { checkpoint, sub, position, start_time, range }
+        .to_checkpoint()
+        .map_err(|what| bad_file(path, &format!("is damaged: {what}")))?;
+    Ok(Some((CheckpointKey { stream, shard: ShardId::new(shard), sink }, checkpoint)))
 }
 
 pub(super) fn write(path: &Path, key: &CheckpointKey, checkpoint: &Checkpoint) -> io::Result<()> {
-    let Stored {
-        checkpoint,
-        sub,
-        position,
-        start_time,
-        range,
-    } = Stored::from(checkpoint);
+    let Stored { checkpoint, sub, position, start_time, range } = Stored::from(checkpoint);
     let content = Content {
         stream: key.stream.clone(),
         shard: key.shard.as_str().to_owned(),
@@ -112,11 +84,7 @@ pub(super) fn write(path: &Path, key: &CheckpointKey, checkpoint: &Checkpoint) -
 
 /// A new name is durable once its folder is. (Elsewhere than on Unix a folder cannot be opened for this.)
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 pub(super) fn bad_file(path: &Path, what: &str) -> StateError {

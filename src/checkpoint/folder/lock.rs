@@ -37,13 +37,8 @@ pub(super) fn take(folder: &Path, holder_note: &str) -> Result<File, StateError>
     let failed = |error: &io::Error| io_error("lock the state folder with", &lock_path, error);
     // Not truncated on opening: it may be another's, who is named in it.
     let mut options = OpenOptions::new();
-    let mut lock = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&lock_path)
-        .map_err(|error| failed(&error))?;
+    let mut lock =
+        options.read(true).write(true).create(true).truncate(false).open(&lock_path).map_err(|error| failed(&error))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -60,8 +55,6 @@ pub(super) fn take(folder: &Path, holder_note: &str) -> Result<File, StateError>
         Err(TryLockError::Error(error)) => return Err(failed(&error)),
     }
     let note = format!("{holder_note}\n");
-    lock.set_len(0)
-        .and_then(|()| lock.write_all(note.as_bytes()))
-        .map_err(|error| failed(&error))?;
+    lock.set_len(0).and_then(|()| lock.write_all(note.as_bytes())).map_err(|error| failed(&error))?;
     Ok(lock)
 }

@@ -6,18 +6,11 @@ use crate::clock::Clock;
 use crate::testing::state::conformance;
 
 fn at(number: u64, range: u64) -> Checkpoint {
-    Checkpoint::At {
-        position: Position::new(SequenceNumber::from_ordinal(number)),
-        range: Some(range),
-    }
+    Checkpoint::At { position: Position::new(SequenceNumber::from_ordinal(number)), range: Some(range) }
 }
 
 fn key(shard: &str) -> CheckpointKey {
-    CheckpointKey {
-        stream: "arn:x/y".into(),
-        shard: ShardId::new(shard),
-        sink: "lake".into(),
-    }
+    CheckpointKey { stream: "arn:x/y".into(), shard: ShardId::new(shard), sink: "lake".into() }
 }
 
 fn open(folder: &tempfile::TempDir) -> FolderState {
@@ -48,10 +41,7 @@ async fn a_restart_finds_what_was_saved_and_still_does_not_go_back() {
     let state = open(&folder);
     // Without a load before: the file tells.
     let back = state.save(&key("a"), &at(19, 1)).await;
-    assert!(
-        matches!(&back, Err(StateError::Overtaken(text)) if text.contains("at 20, not 19")),
-        "{back:?}"
-    );
+    assert!(matches!(&back, Err(StateError::Overtaken(text)) if text.contains("at 20, not 19")), "{back:?}");
     let all = state.load("arn:x/y").await.unwrap();
     assert_eq!(all, [(key("a"), at(20, 2)), (key("b"), Checkpoint::ShardEnd)]);
 }
@@ -62,10 +52,7 @@ async fn one_process_at_a_time_and_the_second_is_told_who_holds_it() {
     let state = open(&folder);
     state.save(&key("a"), &at(1, 1)).await.unwrap();
     let text = fatal(FolderState::open(folder.path(), "second"));
-    assert!(
-        text.contains("is held by process 1234 on somewhere since today; stop it or use another"),
-        "{text}"
-    );
+    assert!(text.contains("is held by process 1234 on somewhere since today; stop it or use another"), "{text}");
 
     let reader = FolderState::open_read_only(folder.path());
     assert_eq!(reader.load("arn:x/y").await.unwrap(), [(key("a"), at(1, 1))]);
@@ -94,25 +81,11 @@ async fn a_file_that_is_not_ours_is_named_with_the_cure() {
     let longer = good.replace("\"range\":1", "\"range\":1,\"more\":2");
     let other = good.replace("\"shard\":\"a\"", "\"shard\":\"b\"");
     let half = &good[..40];
-    for damaged in [
-        "",
-        half,
-        "[]",
-        &longer,
-        &other,
-        &good.replace("\"0011:", "\"0012:"),
-        &good.replace('1', "x"),
-    ] {
+    for damaged in ["", half, "[]", &longer, &other, &good.replace("\"0011:", "\"0012:"), &good.replace('1', "x")] {
         fs::write(&file, damaged).unwrap();
         let state = open(&folder);
-        for text in [
-            fatal(state.load("arn:x/y").await),
-            fatal(state.save(&key("a"), &at(2, 1)).await),
-        ] {
-            assert!(
-                text.contains("a.lake.json") && text.contains("delete it"),
-                "{damaged}: {text}"
-            );
+        for text in [fatal(state.load("arn:x/y").await), fatal(state.save(&key("a"), &at(2, 1)).await)] {
+            assert!(text.contains("a.lake.json") && text.contains("delete it"), "{damaged}: {text}");
         }
     }
     fs::remove_file(&file).unwrap();
@@ -159,9 +132,6 @@ async fn a_read_only_look_needs_no_folder() {
 async fn the_holder_note_names_process_host_and_time() {
     let clock = Clock::simulated(1, 1_790_000_000_000_000);
     let note = holder_note(&clock);
-    assert!(
-        note.starts_with(&format!("process {} on ", std::process::id())),
-        "{note}"
-    );
+    assert!(note.starts_with(&format!("process {} on ", std::process::id())), "{note}");
     assert!(note.ends_with(" since 2026-09-21T14:13:20Z"), "{note}");
 }

@@ -39,10 +39,7 @@ fn nearly() -> impl Strategy<Value = String> {
     ];
     let ending = prop_oneof![4 => Just("\n"), 2 => Just("\r\n"), 1 => Just(" "), 1 => Just("\r")];
     prop::collection::vec((line, "[ \t]{0,2}|\\PC{0,2}", ending), 0..14).prop_map(|lines| {
-        lines
-            .into_iter()
-            .flat_map(|(line, noise, ending)| [noise, line.to_owned(), ending.to_owned()])
-            .collect()
+        lines.into_iter().flat_map(|(line, noise, ending)| [noise, line.to_owned(), ending.to_owned()]).collect()
     })
 }
 
@@ -59,16 +56,10 @@ fn answers(text: &str) -> Result<(), TestCaseError> {
         for problem in &problems {
             prop_assert!(points_into(text, problem), "{problem:?}");
             let rendered = problem.render(text);
-            prop_assert!(
-                !rendered.chars().any(|c| c.is_control() && c != '\n' && c != '\t'),
-                "{rendered:?}"
-            );
+            prop_assert!(!rendered.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{rendered:?}");
         }
-        let places: Vec<_> = problems
-            .iter()
-            .filter_map(|problem| problem.place)
-            .map(|at| (at.line, at.column))
-            .collect();
+        let places: Vec<_> =
+            problems.iter().filter_map(|problem| problem.place).map(|at| (at.line, at.column)).collect();
         prop_assert!(places.is_sorted(), "not in the order of the file: {places:?}");
     }
     Ok(())
@@ -99,12 +90,8 @@ proptest! {
 
 #[test]
 fn deep_nesting_is_answered() {
-    for text in [
-        "[".repeat(100_000),
-        format!("a = {}", "[".repeat(100_000)),
-        "a.".repeat(50_000),
-        "{a=".repeat(50_000),
-    ] {
+    for text in ["[".repeat(100_000), format!("a = {}", "[".repeat(100_000)), "a.".repeat(50_000), "{a=".repeat(50_000)]
+    {
         assert!(answers(&text).is_ok());
     }
     let nested = format!("a = {}1{}", "{ b = ".repeat(5_000), "}".repeat(5_000));

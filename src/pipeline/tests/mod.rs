@@ -19,12 +19,6 @@ fn right(text: &str) -> Pipeline {
 fn says(text: &str, expected: &str) {
     let text = text.strip_prefix('\n').unwrap_or(text);
     let problems = super::read("x.toml", text).expect_err(text);
-    let lines = problems
-        .iter()
-        .map(|problem| problem.to_string().replacen("x.toml:", "", 1) + "\n");
-    assert_eq!(
-        lines.collect::<String>(),
-        expected.trim_start_matches('\n'),
-        "{text}"
-    );
+    let lines = problems.iter().map(|problem| problem.to_string().replacen("x.toml:", "", 1) + "\n");
+    assert_eq!(lines.collect::<String>(), expected.trim_start_matches('\n'), "{text}");
 }

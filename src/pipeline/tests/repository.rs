@@ -16,20 +16,10 @@ fn folder() -> PathBuf {
 fn explained() -> BTreeMap<String, Vec<String>> {
     let text = std::fs::read_to_string(folder().join("README.md")).unwrap();
     let mut keys = BTreeMap::new();
-    for line in text
-        .lines()
-        .filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 4)
-    {
-        let cells: Vec<String> = line
-            .trim_matches('|')
-            .split(" | ")
-            .map(|cell| cell.trim().to_owned())
-            .collect();
+    for line in text.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 4) {
+        let cells: Vec<String> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
         let key = cells[0].trim_matches('`').to_owned();
-        assert!(
-            keys.insert(key, cells[1..].to_vec()).is_none(),
-            "explained twice: {line}"
-        );
+        assert!(keys.insert(key, cells[1..].to_vec()).is_none(), "explained twice: {line}");
     }
     keys
 }
@@ -44,11 +34,7 @@ fn every_pipeline_file_is_right() {
     assert!(files.len() >= 3);
     for file in files {
         let pipeline = load(&file).unwrap_or_else(|problems| panic!("{problems:#?}"));
-        assert_eq!(
-            Some(pipeline.name.as_str()),
-            file.file_stem().and_then(|stem| stem.to_str()),
-            "named as its file"
-        );
+        assert_eq!(Some(pipeline.name.as_str()), file.file_stem().and_then(|stem| stem.to_str()), "named as its file");
     }
 }
 
@@ -100,18 +86,11 @@ fn with(key: &str, value: &str) -> String {
     let needed = match of {
         "kinesis" => [("source.type", "\"kinesis\""), ("source.stream", "\"x\"")],
         "file" => [("source.type", "\"file\""), ("source.path", "\"x\"")],
-        _ => [
-            ("source.type", "\"dynamodb-streams\""),
-            ("source.tables", "[\"NAME\"]"),
-        ],
+        _ => [("source.type", "\"dynamodb-streams\""), ("source.tables", "[\"NAME\"]")],
     };
-    let needed = needed
-        .into_iter()
-        .chain([("name", "\"x\""), ("lake.path", "\"lake\"")]);
-    let rest: Vec<String> = needed
-        .filter(|(other, _)| *other != key)
-        .map(|(key, value)| format!("{key} = {value}\n"))
-        .collect();
+    let needed = needed.into_iter().chain([("name", "\"x\""), ("lake.path", "\"lake\"")]);
+    let rest: Vec<String> =
+        needed.filter(|(other, _)| *other != key).map(|(key, value)| format!("{key} = {value}\n")).collect();
     format!("{key} = {value}\n{}", rest.concat())
 }
 

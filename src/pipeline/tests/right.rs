@@ -7,8 +7,7 @@ use crate::pipeline::spec::*;
 
 #[test]
 fn what_is_left_out_has_its_default() {
-    let pipeline =
-        right("name = 'forum'\n[source]\ntype = 'file'\npath = 'in'\n[lake]\npath = 'lake/forum/'\n");
+    let pipeline = right("name = 'forum'\n[source]\ntype = 'file'\npath = 'in'\n[lake]\npath = 'lake/forum/'\n");
     let expected = Pipeline {
         name: "forum".to_owned(),
         state: StatePlace::Folder("state/forum".into()),
@@ -16,9 +15,7 @@ fn what_is_left_out_has_its_default() {
         shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
         listen: None,
         source: Source {
-            origin: Origin::File {
-                paths: vec!["in".into()],
-            },
+            origin: Origin::File { paths: vec!["in".into()] },
             start: Start::TrimHorizon,
             on_gap: OnGap::Fail,
             poll: DEFAULT_POLL,
@@ -27,12 +24,7 @@ fn what_is_left_out_has_its_default() {
         lake: Lake {
             path: LakePath::Folder("lake/forum".into()),
             partition_by: vec![Partition::Day],
-            roll: Roll {
-                bytes: DEFAULT_ROLL_BYTES,
-                rows: DEFAULT_ROLL_ROWS,
-                age: DEFAULT_ROLL_AGE,
-                idle: None,
-            },
+            roll: Roll { bytes: DEFAULT_ROLL_BYTES, rows: DEFAULT_ROLL_ROWS, age: DEFAULT_ROLL_AGE, idle: None },
             max_columns: DEFAULT_MAX_COLUMNS,
             tables: Default::default(),
         },
@@ -75,58 +67,25 @@ fn every_key_is_read() {
     );
     assert_eq!(pipeline.name, "forum-2");
     assert_eq!(pipeline.state, StatePlace::DynamoDb("watershed-state".to_owned()));
-    assert_eq!(
-        (pipeline.memory, pipeline.shutdown_grace),
-        (MIN_MEMORY, Duration::from_secs(90))
-    );
-    assert_eq!(
-        pipeline.listen.map(|address| address.to_string()).as_deref(),
-        Some("[::1]:9090")
-    );
+    assert_eq!((pipeline.memory, pipeline.shutdown_grace), (MIN_MEMORY, Duration::from_secs(90)));
+    assert_eq!(pipeline.listen.map(|address| address.to_string()).as_deref(), Some("[::1]:9090"));
     let source = &pipeline.source;
     assert_eq!(source.origin.to_string(), "kinesis forum");
     assert_eq!(source.origin.tables(), Some(vec!["Reply", "Thread"]));
-    assert_eq!(
-        source.start,
-        Start::Timestamp("2026-11-20T08:15:30Z".parse().unwrap())
-    );
-    assert_eq!(
-        (source.on_gap, source.poll),
-        (OnGap::Resume, Duration::from_millis(250))
-    );
+    assert_eq!(source.start, Start::Timestamp("2026-11-20T08:15:30Z".parse().unwrap()));
+    assert_eq!((source.on_gap, source.poll), (OnGap::Resume, Duration::from_millis(250)));
     assert_eq!(source.discovery, Duration::from_secs(60));
     let lake = &pipeline.lake;
     assert_eq!(lake.path.to_string(), "s3://bucket/a/b");
     assert_eq!(lake.max_columns, 2000);
     let five_minutes = Duration::from_secs(300);
-    assert_eq!(
-        lake.roll,
-        Roll {
-            bytes: 1 << 20,
-            rows: 10,
-            age: five_minutes,
-            idle: Some(five_minutes)
-        }
-    );
+    assert_eq!(lake.roll, Roll { bytes: 1 << 20, rows: 10, age: five_minutes, idle: Some(five_minutes) });
     let reply = &lake.tables["Reply"];
-    assert_eq!(
-        (reply.keys.join(" "), reply.indexes.join(" ")),
-        ("Id ReplyDateTime".into(), "PostedBy".into())
-    );
-    assert_eq!(
-        reply.column("Rating").map(|column| column.to_string()).as_deref(),
-        Some("decimal(3,1)")
-    );
-    assert_eq!(
-        reply.column("a.b").map(|column| column.to_string()).as_deref(),
-        Some("list<decimal(38,0)>")
-    );
+    assert_eq!((reply.keys.join(" "), reply.indexes.join(" ")), ("Id ReplyDateTime".into(), "PostedBy".into()));
+    assert_eq!(reply.column("Rating").map(|column| column.to_string()).as_deref(), Some("decimal(3,1)"));
+    assert_eq!(reply.column("a.b").map(|column| column.to_string()).as_deref(), Some("list<decimal(38,0)>"));
     assert_eq!(reply.column("other"), None);
-    let levels: Vec<String> = lake
-        .partition_by("Reply")
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let levels: Vec<String> = lake.partition_by("Reply").iter().map(ToString::to_string).collect();
     assert_eq!(levels, ["year", "month", "day", "hour", "Category"]);
     assert_eq!(lake.partition_by("Thread"), []);
 }
@@ -134,35 +93,21 @@ fn every_key_is_read() {
 #[test]
 fn values_have_several_spellings() {
     let source = |keys: &str| {
-        let text =
-            format!("name = 'a'\nlake = {{ path = '/lake' }}\nstate = 'folder:/state'\n[source]\n{keys}\n");
+        let text = format!("name = 'a'\nlake = {{ path = '/lake' }}\nstate = 'folder:/state'\n[source]\n{keys}\n");
         right(&text).source
     };
     let file = source("type = 'file'\npath = ['a', './b/']");
-    assert_eq!(
-        file.origin,
-        Origin::File {
-            paths: vec!["a".into(), "b".into()]
-        }
-    );
-    assert_eq!(
-        source("type = 'file'\npath = 'a'\nstart = 'latest'").start,
-        Start::Latest
-    );
+    assert_eq!(file.origin, Origin::File { paths: vec!["a".into(), "b".into()] });
+    assert_eq!(source("type = 'file'\npath = 'a'\nstart = 'latest'").start, Start::Latest);
     let native = source("type = 'file'\npath = 'a'\nstart = 2026-11-20 08:15:30.5Z").start;
-    assert_eq!(
-        native,
-        Start::Timestamp("2026-11-20T08:15:30.5Z".parse().unwrap())
-    );
+    assert_eq!(native, Start::Timestamp("2026-11-20T08:15:30.5Z".parse().unwrap()));
     let tables = source(
         "type = 'dynamodb-streams'\ntables = ['Forum', 'arn:aws:dynamodb:us-east-1:111122223333:table/Reply/stream/x']",
     );
     assert_eq!(tables.origin.to_string(), "dynamodb-streams Forum, Reply");
     let memory = |value: &str| {
-        right(&format!(
-            "name = 'a'\nmemory = {value}\nlake.path = 'l'\nsource = {{ type = 'file', path = 'a' }}"
-        ))
-        .memory
+        right(&format!("name = 'a'\nmemory = {value}\nlake.path = 'l'\nsource = {{ type = 'file', path = 'a' }}"))
+            .memory
     };
     for value in ["'128 MB'", "'128MB'", "'128000000'", "128_000_000", "'0.128 gb'"] {
         assert_eq!(memory(value), 128_000_000, "{value}");

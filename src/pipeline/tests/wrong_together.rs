@@ -172,12 +172,7 @@ fn columns_count_characters_whatever_stands_before_them() {
 "#,
     );
     says(
-        concat!(
-            "\u{feff}nam = 'a'\n",
-            "lake.path = '🌙'\n",
-            "lake.max_columns = 0\n",
-            "source = { type = '🌙' }\n",
-        ),
+        concat!("\u{feff}nam = 'a'\n", "lake.path = '🌙'\n", "lake.max_columns = 0\n", "source = { type = '🌙' }\n",),
         r#"
 1:1: nam: unknown key; did you mean `name`?
 3:20: lake.max_columns: found 0; expected a whole number from 1 to 2000

@@ -12,10 +12,7 @@ struct World {
 impl World {
     fn new(roll_age: u64) -> Self {
         let start = Clock::system().now();
-        Self {
-            start,
-            health: Health::new(start, Duration::from_secs(roll_age)),
-        }
+        Self { start, health: Health::new(start, Duration::from_secs(roll_age)) }
     }
 
     fn at(&self, second: u64) -> Instant {
@@ -54,10 +51,7 @@ fn a_position_that_stands_still_while_records_come_is_not_healthy() {
         shard.source_moved(world.at(second));
     }
     assert_eq!(world.reasons(300), [""; 0]);
-    assert_eq!(
-        world.reasons(301),
-        ["shard a: records are there, but none became durable for 301 s"]
-    );
+    assert_eq!(world.reasons(301), ["shard a: records are there, but none became durable for 301 s"]);
     shard.progress(world.at(302), false);
     assert_eq!(world.reasons(302), [""; 0]);
 }
@@ -86,10 +80,7 @@ fn an_idle_source_is_healthy_and_a_dead_one_is_not() {
         assert_eq!(world.reasons(second), [""; 0]);
     }
     assert_eq!(world.reasons(7170 + 300), [""; 0]);
-    assert_eq!(
-        world.reasons(7170 + 301),
-        ["shard a: the source has not answered for 301 s"]
-    );
+    assert_eq!(world.reasons(7170 + 301), ["shard a: the source has not answered for 301 s"]);
     shard.answered(world.at(7500));
     assert_eq!(world.reasons(7500), [""; 0]);
 }
@@ -100,10 +91,7 @@ fn a_source_that_never_answered_is_found_out() {
     assert_eq!(world.reasons(300), [""; 0]);
     assert_eq!(world.reasons(301), ["nothing is being read yet"]);
     let _discovery = world.watch("shards of table Reply");
-    assert_eq!(
-        world.reasons(301),
-        ["shards of table Reply: the source has not answered for 301 s"]
-    );
+    assert_eq!(world.reasons(301), ["shards of table Reply: the source has not answered for 301 s"]);
 }
 
 #[test]
@@ -116,20 +104,11 @@ fn a_child_may_wait_for_its_parents_as_long_as_they_take() {
         parent.progress(world.at(second), false);
         assert_eq!(world.reasons(second), [""; 0]);
     }
-    assert_eq!(
-        (
-            world.health.verdict(world.at(4000)).active,
-            world.health.verdict(world.at(4000)).waiting
-        ),
-        (1, 1)
-    );
+    assert_eq!((world.health.verdict(world.at(4000)).active, world.health.verdict(world.at(4000)).waiting), (1, 1));
     parent.finished();
     child.answered(world.at(4001));
     assert_eq!(world.reasons(4301), [""; 0]);
-    assert_eq!(
-        world.reasons(4302),
-        ["child: the source has not answered for 301 s"]
-    );
+    assert_eq!(world.reasons(4302), ["child: the source has not answered for 301 s"]);
 }
 
 #[test]
@@ -138,20 +117,14 @@ fn waiting_is_no_excuse_for_records_that_are_there() {
     let shard = world.watch("a");
     shard.source_moved(world.at(0));
     shard.waiting("memory");
-    assert_eq!(
-        world.reasons(301),
-        ["a: records are there, but none became durable for 301 s (waiting: memory)"]
-    );
+    assert_eq!(world.reasons(301), ["a: records are there, but none became durable for 301 s (waiting: memory)"]);
 }
 
 #[test]
 fn beginning_anew_again_and_again_is_no_progress() {
     let world = World::new(60);
     for second in (0..=400).step_by(10) {
-        world
-            .health
-            .watch("a", world.at(second))
-            .source_moved(world.at(second));
+        world.health.watch("a", world.at(second)).source_moved(world.at(second));
     }
     assert_eq!(world.reasons(400).len(), 1);
 }

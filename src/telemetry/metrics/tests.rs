@@ -27,15 +27,9 @@ fn every_metric_is_shown_under_the_name_the_table_says() {
             _ if row.labels.is_empty() => format!("{} ", row.name),
             _ => format!("{}{{{}=\"", row.name, row.labels[0]),
         };
-        assert!(
-            text.lines().any(|line| line.starts_with(&name)),
-            "{name} is not in\n{text}"
-        );
+        assert!(text.lines().any(|line| line.starts_with(&name)), "{name} is not in\n{text}");
     }
-    assert_eq!(
-        text.lines().filter(|line| line.starts_with("# TYPE ")).count(),
-        TABLE.len()
-    );
+    assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE ")).count(), TABLE.len());
     assert!(text.ends_with("# EOF\n"));
 }
 
@@ -54,10 +48,7 @@ fn values_and_labels_are_shown() {
         "watershed_throttled_total 0",
         "watershed_commit_seconds_count 1",
     ] {
-        assert!(
-            text.lines().any(|shown| shown == line),
-            "{line} is not in\n{text}"
-        );
+        assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
     }
 }
 

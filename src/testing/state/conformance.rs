@@ -11,11 +11,7 @@ type Checkpoints = BTreeMap<CheckpointKey, Checkpoint>;
 /// the trait allows, so that it holds for a [`FaultyState`] too.
 pub async fn conformance(store: &dyn StateStore) {
     assert!(!store.describe().is_empty(), "describe() says nothing");
-    assert_eq!(
-        load(store, "arn:aws:dynamodb:…/nothing-here").await,
-        [],
-        "an unknown stream has no checkpoints"
-    );
+    assert_eq!(load(store, "arn:aws:dynamodb:…/nothing-here").await, [], "an unknown stream has no checkpoints");
     every_checkpoint_comes_back(store).await;
     none_goes_backward(store).await;
     keys_do_not_meet(store).await;
@@ -25,10 +21,7 @@ pub async fn conformance(store: &dyn StateStore) {
 /// One of each kind, in ascending order: for equals in rank, those of a kind stand in one inner list.
 fn ladder() -> Vec<Vec<Checkpoint>> {
     let at = |digits: &str, sub: u32, range: Option<u64>| Checkpoint::At {
-        position: Position {
-            sequence: SequenceNumber::parse(digits).expect("digits"),
-            sub,
-        },
+        position: Position { sequence: SequenceNumber::parse(digits).expect("digits"), sub },
         range,
     };
     vec![
@@ -46,11 +39,7 @@ fn ladder() -> Vec<Vec<Checkpoint>> {
         // And here it would put 10 before 2.
         vec![at("100", 10, Some(u64::MAX))],
         vec![at("100", u32::MAX, None)],
-        vec![at(
-            "49653934577403172270036403236523229901717376203382325750",
-            0,
-            Some(7),
-        )],
+        vec![at("49653934577403172270036403236523229901717376203382325750", 0, Some(7))],
         vec![at(&"9".repeat(129), u32::MAX, Some(8))],
         vec![Checkpoint::ShardEnd],
     ]
@@ -72,10 +61,7 @@ async fn none_goes_backward(store: &dyn StateStore) {
             let stream = format!("order-{old:?}-{new:?}");
             let key = key(&stream, "shard", "lake");
             save(store, &key, &old).await.expect("a first checkpoint");
-            let (saved, expected) = (
-                save(store, &key, &new).await,
-                if new_rank < old_rank { &old } else { &new },
-            );
+            let (saved, expected) = (save(store, &key, &new).await, if new_rank < old_rank { &old } else { &new });
             match saved {
                 Ok(()) => assert!(new_rank >= old_rank, "{new:?} was saved over {old:?}"),
                 Err(StateError::Overtaken(_)) => {
@@ -83,11 +69,7 @@ async fn none_goes_backward(store: &dyn StateStore) {
                 }
                 Err(other) => panic!("{new:?} over {old:?}: {other}"),
             }
-            assert_eq!(
-                load(store, &stream).await,
-                [(key, expected.clone())],
-                "{new:?} over {old:?}"
-            );
+            assert_eq!(load(store, &stream).await, [(key, expected.clone())], "{new:?} over {old:?}");
         }
     }
 }
@@ -97,48 +79,27 @@ async fn keys_do_not_meet(store: &dyn StateStore) {
     let long = "l".repeat(300);
     let longer = format!("{long}-");
     let names = [
-        "a", "b", "a/b", "a.b", "a%2Fb", "a%2fb", "%", "..", ".", "a b", "é", "e\u{301}", "a:b", "'", "-",
-        &long, &longer,
+        "a", "b", "a/b", "a.b", "a%2Fb", "a%2fb", "%", "..", ".", "a b", "é", "e\u{301}", "a:b", "'", "-", &long,
+        &longer,
     ];
     let mut number = 0;
     let mut expected: BTreeMap<String, Checkpoints> = BTreeMap::new();
     for stream in names {
-        for (shard, sink) in [
-            ("a", "b"),
-            ("a.b", ""),
-            ("a", "b.b"),
-            ("a.b", "b"),
-            ("a/b", "a"),
-            (&long, &longer),
-        ] {
+        for (shard, sink) in [("a", "b"), ("a.b", ""), ("a", "b.b"), ("a.b", "b"), ("a/b", "a"), (&long, &longer)] {
             number += 1;
             let (key, checkpoint) = (key(stream, shard, sink), ordinal(number));
-            save(store, &key, &checkpoint)
-                .await
-                .unwrap_or_else(|error| panic!("{key:?}: {error}"));
-            expected
-                .entry(stream.to_owned())
-                .or_default()
-                .insert(key, checkpoint);
+            save(store, &key, &checkpoint).await.unwrap_or_else(|error| panic!("{key:?}: {error}"));
+            expected.entry(stream.to_owned()).or_default().insert(key, checkpoint);
         }
     }
     for stream in names {
         number += 1;
         let (key, checkpoint) = (key("names", stream, "lake"), ordinal(number));
-        save(store, &key, &checkpoint)
-            .await
-            .unwrap_or_else(|error| panic!("{key:?}: {error}"));
-        expected
-            .entry("names".to_owned())
-            .or_default()
-            .insert(key, checkpoint);
+        save(store, &key, &checkpoint).await.unwrap_or_else(|error| panic!("{key:?}: {error}"));
+        expected.entry("names".to_owned()).or_default().insert(key, checkpoint);
     }
     for (stream, checkpoints) in expected {
-        assert_eq!(
-            load(store, &stream).await,
-            Vec::from_iter(checkpoints),
-            "stream {stream}"
-        );
+        assert_eq!(load(store, &stream).await, Vec::from_iter(checkpoints), "stream {stream}");
     }
 }
 
@@ -146,41 +107,25 @@ async fn many_shards_are_loaded_to_the_last(store: &dyn StateStore) {
     let mut expected = Vec::new();
     for number in 0..150 {
         let key = key("many", &format!("shardId-{number:020}"), "lake");
-        save(store, &key, &ordinal(number))
-            .await
-            .expect("a first checkpoint");
+        save(store, &key, &ordinal(number)).await.expect("a first checkpoint");
         expected.push((key, ordinal(number)));
     }
     assert_eq!(load(store, "many").await, expected);
 }
 
 fn flat_ladder() -> impl Iterator<Item = (usize, Checkpoint)> {
-    ladder()
-        .into_iter()
-        .enumerate()
-        .flat_map(|(rank, equals)| equals.into_iter().map(move |one| (rank, one)))
+    ladder().into_iter().enumerate().flat_map(|(rank, equals)| equals.into_iter().map(move |one| (rank, one)))
 }
 
 fn ordinal(number: u64) -> Checkpoint {
-    Checkpoint::At {
-        position: Position::new(SequenceNumber::from_ordinal(number)),
-        range: Some(number),
-    }
+    Checkpoint::At { position: Position::new(SequenceNumber::from_ordinal(number)), range: Some(number) }
 }
 
 fn key(stream: &str, shard: &str, sink: &str) -> CheckpointKey {
-    CheckpointKey {
-        stream: stream.to_owned(),
-        shard: ShardId::new(shard),
-        sink: sink.to_owned(),
-    }
+    CheckpointKey { stream: stream.to_owned(), shard: ShardId::new(shard), sink: sink.to_owned() }
 }
 
-async fn save(
-    store: &dyn StateStore,
-    key: &CheckpointKey,
-    checkpoint: &Checkpoint,
-) -> Result<(), StateError> {
+async fn save(store: &dyn StateStore, key: &CheckpointKey, checkpoint: &Checkpoint) -> Result<(), StateError> {
     for _ in 0..100 {
         match store.save(key, checkpoint).await {
             Err(StateError::Transient(_)) => {}

@@ -1,0 +1,175 @@
+//! Puts a pipeline together from its file: which source, lake and state are behind the seams of the engine.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::checkpoint::dynamodb::DynamoDbState;
+use crate::checkpoint::folder::{FolderState, holder_note};
+use crate::checkpoint::{StateError, StateStore};
+use crate::clock::Clock;
+use crate::engine::{EngineSettings, OnGap};
+use crate::lake::roll::RollLimits;
+use crate::lake::schema::TableRules;
+use crate::lake::store::{FolderStore, ObjectStore, S3Store, StoreError, probe};
+use crate::lake::{Lake, LakeError, LakeSettings};
+use crate::pipeline::spec::{self, LakePath, Origin, Pipeline, StatePlace};
+use crate::source::file::FileFinder;
+use crate::source::lineage::StartPolicy;
+use crate::source::{
+    Aws, AwsError, DynamoDbFinder, KINESIS_PACE, KinesisFinder, Pace, STREAMS_PACE, StreamError, StreamFinder,
+};
+
+/// Why a pipeline can't be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    /// AWS can't be reached at all.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// The source refuses.
+    #[error("source: {0}")]
+    Source(#[from] StreamError),
+    /// The lake's store refuses.
+    #[error("lake: {0}")]
+    Store(#[from] StoreError),
+    /// The lake refuses.
+    #[error("lake: {0}")]
+    Lake(#[from] LakeError),
+    /// The state refuses.
+    #[error("state: {0}")]
+    State(#[from] StateError),
+}
+
+/// Builds the parts of one pipeline. AWS clients are made when a part needs them, and not before.
+pub struct Assembly<'a> {
+    pipeline: &'a Pipeline,
+    clock: Clock,
+    aws: tokio::sync::OnceCell<Aws>,
+}
+
+impl<'a> Assembly<'a> {
+    /// For the pipeline of a file.
+    pub fn new(pipeline: &'a Pipeline, clock: Clock) -> Self {
+        Self { pipeline, clock, aws: tokio::sync::OnceCell::new() }
+    }
+
+    async fn aws(&self) -> Result<&Aws, AwsError> {
+        self.aws.get_or_try_init(Aws::load).await
+    }
+
+    /// The streams of the source.
+    pub async fn finder(&self) -> Result<Arc<dyn StreamFinder>, AssemblyError> {
+        let source = &self.pipeline.source;
+        let pace = |pace: Pace| Pace { idle: source.poll, discovery: source.discovery, ..pace };
+        Ok(match &source.origin {
+            Origin::File { paths } => Arc::new(FileFinder::new(paths.clone(), self.clock.clone())),
+            Origin::DynamoDbStreams { tables } => {
+                let tables = tables.iter().map(ToString::to_string).collect();
+                Arc::new(DynamoDbFinder::new(self.aws().await?, tables).with_pace(pace(STREAMS_PACE)))
+            }
+            Origin::Kinesis { stream, .. } => {
+                let streams = vec![stream.to_string()];
+                Arc::new(KinesisFinder::new(self.aws().await?, streams).with_pace(pace(KINESIS_PACE)))
+            }
+        })
+    }
+
+    /// The lake, opened; its store has been proven to create exclusively.
+    pub async fn lake(&self) -> Result<Arc<Lake>, AssemblyError> {
+        let store: Arc<dyn ObjectStore> = match &self.pipeline.lake.path {
+            LakePath::Folder(folder) => Arc::new(FolderStore::open(folder, &self.clock).await?),
+            LakePath::S3 { bucket, prefix } => Arc::new(S3Store::new(self.aws().await?.s3().clone(), bucket, prefix)),
+        };
+        probe(&*store, &self.clock).await?;
+        let settings = self.lake_settings().await?;
+        Ok(Lake::open(store, self.clock.clone(), settings).await?)
+    }
+
+    async fn lake_settings(&self) -> Result<LakeSettings, AssemblyError> {
+        let lake = &self.pipeline.lake;
+        let mut tables = HashMap::new();
+        let mut names: Vec<&str> = self.pipeline.source.origin.tables().unwrap_or_default();
+        names.extend(lake.tables.keys().map(String::as_str));
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let mut rules = table_rules(lake, name);
+            if rules.keys.is_empty() {
+                rules.keys = self.keys_of(name).await?;
+            }
+            tables.insert(name.into(), Arc::new(rules));
+        }
+        Ok(LakeSettings {
+            pipeline: self.pipeline.name.clone(),
+            roll: RollLimits {
+                bytes: lake.roll.bytes as usize,
+                rows: lake.roll.rows as usize,
+                age: lake.roll.age,
+                idle: lake.roll.idle.unwrap_or(lake.roll.age),
+            },
+            tables,
+            default_rules: Arc::new(table_rules(lake, "")),
+        })
+    }
+
+    /// The key of a table that can be asked; others tell theirs with their first change.
+    async fn keys_of(&self, table: &str) -> Result<Vec<String>, AssemblyError> {
+        let Origin::DynamoDbStreams { tables } = &self.pipeline.source.origin else { return Ok(Vec::new()) };
+        let Some(reference) = tables.iter().find(|reference| **reference.table() == *table) else {
+            return Ok(Vec::new());
+        };
+        let finder = DynamoDbFinder::new(self.aws().await?, Vec::new());
+        let facts = finder.describe_table(reference.table_id().unwrap_or(table)).await?;
+        Ok(facts.keys.into_iter().map(|key| key.name).collect())
+    }
+
+    /// The state. A folder is locked by it, so that one process at a time runs the pipeline.
+    pub async fn state(&self) -> Result<Arc<dyn StateStore>, AssemblyError> {
+        Ok(match &self.pipeline.state {
+            StatePlace::Folder(folder) => Arc::new(FolderState::open(folder, &holder_note(&self.clock))?),
+            StatePlace::DynamoDb(table) => {
+                let client = self.aws().await?.dynamodb().clone();
+                Arc::new(DynamoDbState::open(client, table, &self.pipeline.name, self.clock.clone()).await?)
+            }
+        })
+    }
+
+    /// The state, only to look at: another process may be running the pipeline.
+    pub async fn state_to_look_at(&self) -> Result<Arc<dyn StateStore>, AssemblyError> {
+        Ok(match &self.pipeline.state {
+            StatePlace::Folder(folder) => Arc::new(FolderState::open_read_only(folder)),
+            StatePlace::DynamoDb(table) => {
+                let client = self.aws().await?.dynamodb().clone();
+                Arc::new(DynamoDbState::open_read_only(client, table, &self.pipeline.name, self.clock.clone()))
+            }
+        })
+    }
+
+    /// How the engine behaves.
+    pub fn engine_settings(&self, once: bool) -> EngineSettings {
+        let source = &self.pipeline.source;
+        EngineSettings {
+            start: match source.start {
+                spec::Start::TrimHorizon => StartPolicy::TrimHorizon,
+                spec::Start::Latest => StartPolicy::Latest,
+                spec::Start::Timestamp(time) => StartPolicy::Timestamp(time.as_microsecond()),
+            },
+            on_gap: match source.on_gap {
+                spec::OnGap::Fail => OnGap::Fail,
+                spec::OnGap::Resume => OnGap::Resume,
+            },
+            once,
+            memory: self.pipeline.memory as usize,
+        }
+    }
+}
+
+fn table_rules(lake: &spec::Lake, table: &str) -> TableRules {
+    let own = lake.tables.get(table);
+    TableRules {
+        keys: own.map(|own| own.keys.clone()).unwrap_or_default(),
+        declared: own.map(|own| own.columns.clone()).unwrap_or_default(),
+        indexes: own.map(|own| own.indexes.clone()).unwrap_or_default(),
+        partition_by: lake.partition_by(table).iter().map(ToString::to_string).collect(),
+        max_columns: lake.max_columns as usize,
+    }
+}
