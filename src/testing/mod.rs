@@ -1,3 +1,4 @@
 //! What do tests need instead of the real world? Fakes that fail on purpose, and suites every real one has to pass.
 
 pub mod state;
+pub mod store;

@@ -46,10 +46,24 @@ pub trait ObjectStore: Send + Sync + 'static {
     fn size<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<u64>, StoreError>>;
 
     /// All objects whose path starts with `folder/`, at any depth, sorted by path (byte order), only those behind
-    /// `after` if given (a full path). Pages are followed to the end.
-    fn list<'a>(&'a self, folder: &'a str, after: Option<&'a str>)
-    -> BoxFuture<'a, Result<Vec<Listed>, StoreError>>;
+    /// `after` if given (a full path). Pages are followed to the end. The empty folder is the whole lake.
+    fn list<'a>(&'a self, folder: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>>;
 
     /// Where the lake is, for people: a folder's path or `s3://bucket/prefix`.
     fn describe(&self) -> String;
+}
+
+/// Refuses a path that an [`ObjectStore`] does not take: a mistake of ours, before it reaches a disk or a bucket.
+pub(crate) fn check_path(path: &str) -> Result<(), StoreError> {
+    let is_name = |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains('\0');
+    if path.split('/').all(is_name) { Ok(()) } else { Err(StoreError::Fatal(format!("{path:?} is no path in a lake"))) }
+}
+
+/// The prefix of all paths in `folder`: `folder/`, or nothing for the whole lake.
+pub(crate) fn check_folder(folder: &str) -> Result<String, StoreError> {
+    if folder.is_empty() {
+        return Ok(String::new());
+    }
+    check_path(folder)?;
+    Ok(format!("{folder}/"))
 }
