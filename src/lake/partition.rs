@@ -173,7 +173,9 @@ mod tests {
 
     #[test]
     fn a_lone_percent_stays() {
-        for (escaped, value) in [("%", "%"), ("50%", "50%"), ("%2", "%2"), ("%zz", "%zz"), ("%é", "%é"), ("%2f%2F", "//")] {
+        for (escaped, value) in
+            [("%", "%"), ("50%", "50%"), ("%2", "%2"), ("%zz", "%zz"), ("%é", "%é"), ("%2f%2F", "//")]
+        {
             assert_eq!(unescape(escaped), value);
         }
         assert_eq!(unescape("%+1"), "%+1", "a sign is no hexadecimal digit");
