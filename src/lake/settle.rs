@@ -127,22 +127,12 @@ impl Patience {
     }
 
     /// See [`read`].
-    pub async fn read(
-        self,
-        store: &dyn ObjectStore,
-        clock: &Clock,
-        path: &str,
-    ) -> Result<Option<Bytes>, StoreError> {
+    pub async fn read(self, store: &dyn ObjectStore, clock: &Clock, path: &str) -> Result<Option<Bytes>, StoreError> {
         self.insist(clock, path, || store.get(path)).await
     }
 
     /// See [`size`].
-    pub async fn size(
-        self,
-        store: &dyn ObjectStore,
-        clock: &Clock,
-        path: &str,
-    ) -> Result<Option<u64>, StoreError> {
+    pub async fn size(self, store: &dyn ObjectStore, clock: &Clock, path: &str) -> Result<Option<u64>, StoreError> {
         self.insist(clock, path, || store.size(path)).await
     }
 

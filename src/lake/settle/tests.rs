@@ -11,6 +11,10 @@ fn mine() -> Bytes {
     Bytes::from_static(b"mine")
 }
 
+fn is_mine(found: &Bytes) -> bool {
+    *found == mine()
+}
+
 fn theirs() -> Bytes {
     Bytes::from_static(b"theirs")
 }
@@ -49,7 +53,7 @@ async fn alone_it_is_always_mine_whatever_goes_wrong() {
         let memory = MemoryStore::new();
         let store = faulty(&memory, &clock, 1, Faults::default());
         store.script(script.clone());
-        let settled = settle(&store, &clock, PATH, mine(), |found| found == mine()).await;
+        let settled = settle(&store, &clock, PATH, mine(), is_mine).await;
         assert_eq!(settled.unwrap(), Settled::Mine, "{script:?}");
         assert_eq!(memory.objects()[PATH], mine(), "{script:?}");
         // Requests that were given up long ago still arrive, and change nothing.
@@ -66,7 +70,7 @@ async fn what_another_writer_created_is_theirs_whatever_goes_wrong() {
         memory.create(PATH, theirs()).await.unwrap();
         let store = faulty(&memory, &clock, 1, Faults::default());
         store.script(script.clone());
-        let settled = settle(&store, &clock, PATH, mine(), |found| found == mine()).await;
+        let settled = settle(&store, &clock, PATH, mine(), is_mine).await;
         assert_eq!(settled.unwrap(), Settled::Theirs(theirs()), "{script:?}");
         clock.sleep(Duration::from_secs(60)).await;
         assert_eq!(memory.objects()[PATH], theirs(), "{script:?}");
@@ -79,16 +83,21 @@ async fn of_racing_writers_exactly_one_wins_and_all_agree() {
     for seed in 0..500 {
         let clock = Clock::simulated(seed, 0);
         let memory = MemoryStore::new();
-        let store = faulty(&memory, &clock, seed, Faults {
-            conflict: 0.15,
-            unavailable: 0.15,
-            answer_lost: 0.15,
-            late: 0.1,
-            exists_after_success: 0.1,
-            exists_without_effect: 0.1,
-            delay: Duration::from_millis(200),
-            outages: vec![Duration::from_millis(100)..Duration::from_millis(400)],
-        });
+        let store = faulty(
+            &memory,
+            &clock,
+            seed,
+            Faults {
+                conflict: 0.15,
+                unavailable: 0.15,
+                answer_lost: 0.15,
+                late: 0.1,
+                exists_after_success: 0.1,
+                exists_without_effect: 0.1,
+                delay: Duration::from_millis(200),
+                outages: vec![Duration::from_millis(100)..Duration::from_millis(400)],
+            },
+        );
         let writer = async |name: &'static str| {
             let body = Bytes::from_static(name.as_bytes());
             settle(&store, &clock, PATH, body.clone(), |found| *found == body).await.unwrap()
@@ -112,7 +121,7 @@ async fn it_outlives_an_outage() {
     let memory = MemoryStore::new();
     let outage = Duration::ZERO..Duration::from_secs(14 * 60);
     let store = faulty(&memory, &clock, 1, Faults { outages: vec![outage], ..Faults::default() });
-    let settled = settle(&store, &clock, PATH, mine(), |found| found == mine()).await;
+    let settled = settle(&store, &clock, PATH, mine(), is_mine).await;
     assert_eq!(settled.unwrap(), Settled::Mine);
     assert!(store.injected() < 100, "{} calls: the waits get longer", store.injected());
 }
@@ -123,7 +132,7 @@ async fn it_gives_up_and_says_why() {
     let memory = MemoryStore::new();
     let store = faulty(&memory, &clock, 1, outage());
     let begun = clock.now();
-    let error = settle(&store, &clock, PATH, mine(), |found| found == mine()).await.unwrap_err();
+    let error = settle(&store, &clock, PATH, mine(), is_mine).await.unwrap_err();
     assert_eq!((clock.now() - begun).as_secs(), 15 * 60);
     let StoreError::Fatal(text) = error else { panic!("{error:?}") };
     assert!(text.contains("for 15m,") && text.contains("503 SlowDown") && text.contains(PATH), "{text}");
