@@ -3,7 +3,11 @@
 //! Nothing is ever overwritten or deleted: the lake only creates objects, each under a name that nobody else may have
 //! used before, and reads them back. So the writer needs no `DeleteObject` permission.
 
+mod folder;
+
 use bytes::Bytes;
+
+pub use folder::FolderStore;
 
 use crate::BoxFuture;
 
