@@ -4,10 +4,12 @@
 //! used before, and reads them back. So the writer needs no `DeleteObject` permission.
 
 mod folder;
+mod probe;
 
 use bytes::Bytes;
 
 pub use folder::FolderStore;
+pub use probe::probe;
 
 use crate::BoxFuture;
 
