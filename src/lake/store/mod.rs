@@ -5,11 +5,13 @@
 
 mod folder;
 mod probe;
+mod s3;
 
 use bytes::Bytes;
 
 pub use folder::FolderStore;
 pub use probe::probe;
+pub use s3::{NotAnS3Location, S3Location, S3Store};
 
 use crate::BoxFuture;
 
