@@ -2,4 +2,3 @@
 
 pub mod state;
 pub mod store;
-pub mod stream;

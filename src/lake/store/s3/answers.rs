@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::http::Response;
 
 use crate::lake::store::StoreError;
@@ -30,11 +30,15 @@ impl Request<'_> {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let text = DisplayErrorContext(error);
+        let text = causes(error);
         match error {
             SdkError::ServiceError(service) => {
                 let status = service.raw().status().as_u16();
-                self.answered(status, service.err().code().unwrap_or_default(), service.err().message())
+                match service.err().code() {
+                    // It looked like success, and could not be read.
+                    None if status < 300 => self.unsettled(text),
+                    code => self.answered(status, code.unwrap_or_default(), service.err().message()),
+                }
             }
             // An answer that is not S3's: a proxy's page, or one that broke off.
             SdkError::ResponseError(_) | SdkError::TimeoutError(_) => self.unsettled(text),
@@ -53,9 +57,7 @@ impl Request<'_> {
 
     /// What S3's own error answers mean, by code first: a completion may fail under status 200.
     fn answered(&self, status: u16, code: &str, message: Option<&str>) -> StoreError {
-        // Codes and messages come from outside; logs and terminals get no control characters.
-        let text = format!("{status} {code} {}", message.unwrap_or_default()).replace(char::is_control, " ");
-        let text = text.trim_end();
+        let text = printable(&format!("{status} {code} {}", message.unwrap_or_default()));
         let permission = match self.operation {
             "GetObject" | "HeadObject" => {
                 "s3:GetObject and s3:ListBucket (without it S3 hides that an object is absent)"
@@ -68,7 +70,8 @@ impl Request<'_> {
             (412, _) | (_, "PreconditionFailed") => return StoreError::Exists(self.path.to_owned()),
             (_, "NoSuchBucket") => "there is no such bucket; create it, or correct the lake's path",
             (301 | 307 | 308, _)
-            | (_, "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
+            | (_, "PermanentRedirect" | "TemporaryRedirect")
+            | (_, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
                 "the bucket is in another region; set AWS_REGION to the bucket's"
             }
             (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "InvalidSecurity") => {
@@ -83,15 +86,13 @@ impl Request<'_> {
             (507, _) | (_, "QuotaExceeded" | "InsufficientStorage") => "the store is full: make room, then start again",
             // Before "forbidden": these pass, whatever their status.
             (408 | 409 | 425 | 429 | 500.., _)
-            | (
-                _,
-                "InternalError" | "SlowDown" | "ServiceUnavailable" | "RequestTimeout" | "Throttling" | "ThrottlingException"
-                | "RequestLimitExceeded" | "BandwidthLimitExceeded" | "ConditionalRequestConflict" | "OperationAborted"
-                // Damaged on its way, and S3 has noticed.
-                | "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" | "IncompleteBody"
-                // An upload that is gone may have been completed by a request whose answer was lost.
-                | "NoSuchUpload",
-            ) => return self.unsettled(text),
+            | (_, "ConditionalRequestConflict" | "OperationAborted")
+            | (_, "InternalError" | "ServiceUnavailable" | "RequestTimeout")
+            | (_, "SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded")
+            // Damaged on its way, and S3 has noticed.
+            | (_, "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" | "IncompleteBody")
+            // An upload that is gone may have been completed by a request whose answer was lost.
+            | (_, "NoSuchUpload") => return self.unsettled(text),
             (401 | 403, _) => {
                 return StoreError::Fatal(format!("{}: {text} (allow {permission} on it)", self.named()));
             }
@@ -105,7 +106,7 @@ impl Request<'_> {
 
     /// An answer's body that broke off or did not match its checksum.
     pub(super) fn broken(&self, error: &(dyn Error + 'static)) -> StoreError {
-        self.unsettled(format!("the body broke off: {}", DisplayErrorContext(error)))
+        self.unsettled(format!("the body broke off: {}", causes(error)))
     }
 
     /// An answer that no S3 gives.
@@ -126,19 +127,28 @@ impl Request<'_> {
     }
 }
 
+/// An error with all its causes on one line.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    printable(&text)
+}
+
+/// Answers come from outside; logs and terminals get no control characters, and no pages.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(600).collect::<String>().trim_end().to_owned()
+}
+
 /// Whether an error says that nobody could give credentials (not: that asking for them failed just now). The SDK has no
 /// public type for it that we could ask, so its words have to do; a test holds them.
 fn lacks_credentials(error: &dyn Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if text.contains("no providers in chain provided credentials")
-            || text.contains("the credential provider was not enabled")
-            || text.contains("the credentials provider was not properly configured")
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    let causes = causes(error);
+    causes.contains("no providers in chain provided credentials")
+        || causes.contains("the credential provider was not enabled")
+        || causes.contains("the credentials provider was not properly configured")
 }

@@ -11,7 +11,7 @@
 //! (`AbortIncompleteMultipartUpload`).
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
@@ -25,11 +25,14 @@ const LARGEST_PART: usize = 16 << 20;
 /// How many parts are under way at once: enough to fill a connection to S3, few enough to leave other uploads theirs.
 const PARTS_AT_ONCE: usize = 4;
 
+/// S3 makes one checksum of the parts' checksums, as if it had seen the object whole: only such a one can a reader check.
+const WHOLE: ChecksumType = ChecksumType::FullObject;
+
 impl S3Store {
     /// `create` for a large object.
     pub(super) async fn upload(&self, path: &str, body: Bytes) -> Result<(), StoreError> {
         let create = self.client.create_multipart_upload().bucket(&self.location.bucket).key(self.key(path));
-        let created = create.checksum_algorithm(CHECKSUM).send().await;
+        let created = create.checksum_algorithm(CHECKSUM).checksum_type(WHOLE).send().await;
         let request = self.request("CreateMultipartUpload", path);
         let created = created.map_err(|error| request.failed(&error))?;
         let upload = created.upload_id().ok_or_else(|| request.nonsense("no upload id"))?;
@@ -100,7 +103,8 @@ impl S3Store {
     async fn complete(&self, path: &str, upload: &str, parts: Vec<CompletedPart>) -> Result<(), (StoreError, bool)> {
         let complete = self.client.complete_multipart_upload().bucket(&self.location.bucket).key(self.key(path));
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let completed = complete.upload_id(upload).multipart_upload(parts).if_none_match("*").send().await;
+        let completed =
+            complete.upload_id(upload).multipart_upload(parts).checksum_type(WHOLE).if_none_match("*").send().await;
         let Err(error) = completed else { return Ok(()) };
         // After a conflict S3 wants the upload done again from the start.
         let is_conflict = error.raw_response().is_some_and(|response| response.status().as_u16() == 409);
@@ -134,7 +138,7 @@ mod tests {
             [MULTIPART_FROM, MULTIPART_FROM + 1, 2 * MULTIPART_FROM, 3 * MULTIPART_FROM + 7, 1 << 30, (1 << 37) + 1]
         {
             let size = part_size(len);
-            assert!(size <= LARGEST_PART && size >= LARGEST_PART / 2, "{len}: {size}");
+            assert!((LARGEST_PART / 2..=LARGEST_PART).contains(&size), "{len}: {size}");
             assert!(len.div_ceil(size) <= 10_000);
         }
     }

@@ -18,10 +18,13 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 
 use super::*;
 
-/// An HTTP client that notes each request and gives the next answer of its script (`None`: the connection broke).
+/// Status and body; `None`: the connection broke.
+type Answer = Option<(u16, String)>;
+
+/// An HTTP client that notes each request and gives the next answer of its script.
 #[derive(Debug, Clone, Default)]
 struct Scripted {
-    answers: Arc<Mutex<VecDeque<Option<(u16, String)>>>>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
     requests: Arc<Mutex<Vec<HttpRequest>>>,
 }
 
