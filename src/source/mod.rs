@@ -6,6 +6,7 @@
 mod aws;
 mod dynamodb_streams;
 mod dynamodb_tables;
+mod json_brackets;
 mod json_walk;
 mod kinesis;
 mod kinesis_page;
