@@ -89,6 +89,7 @@ impl Stream {
         loop {
             if fresh_list {
                 tokio::select! {
+                    biased;
                     listed = self.list() => listed?,
                     () = stop.cancelled() => return Ok(()),
                 }
@@ -102,6 +103,7 @@ impl Stream {
             let soon = self.lineage.in_doubt() || self.shared.settings.once;
             let next_list = if soon { discovery.min(2 * BETWEEN_LISTS) } else { discovery };
             fresh_list = tokio::select! {
+                biased;
                 Some((shard, ended)) = self.ended.recv() => { self.shard_ended(shard, ended); false }
                 Some(done) = self.tasks.join_next() => { finished(done)?; false }
                 () = self.shared.clock.sleep(next_list) => true,
