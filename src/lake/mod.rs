@@ -27,6 +27,8 @@ pub mod schema;
 pub mod settle;
 pub mod shard;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use range::Chain;
 use registry::Registry;
