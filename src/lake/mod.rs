@@ -16,6 +16,7 @@ use crate::source::StreamIdentity;
 
 pub mod columns;
 pub mod file;
+mod open_file;
 pub mod partition;
 pub mod placement;
 mod publish;
