@@ -135,6 +135,11 @@ impl LakeShard {
         self.last
     }
 
+    /// Whether its chain has no range yet.
+    pub fn is_new(&self) -> bool {
+        self.next == 0
+    }
+
     /// The last range that is durable, for the checkpoint.
     pub fn durable(&self) -> Option<(u64, Position)> {
         Some((self.next.checked_sub(1)?, self.start?))
