@@ -26,6 +26,8 @@ pub mod source;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tidy;
 
 /// A boxed future that may move between threads: what the traits of the seams answer with, so that they stay usable
 /// as trait objects.

@@ -2,7 +2,7 @@
 //!
 //! A shard's rows collect in [`shard::LakeShard`] until [`roll`] says that it is time; then a [`range`] object is
 //! created, then its files, and only then is the position a checkpoint. [`schema`] and [`registry`] say which column
-//! holds what, [`columns`] and [`rows`] build them, [`file`] encodes them, [`placement`] finds their folder, [`settle`]
+//! holds what, [`columns`] and [`rows`] build them, [`mod@file`] encodes them, [`placement`] finds their folder, [`settle`]
 //! knows what an unanswered request means.
 
 use std::collections::HashMap;
