@@ -30,6 +30,9 @@ fn execute(command: Command) -> u8 {
         Command::Tail { pipeline, json } => {
             with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(commands::tail(pipeline, json, &mut out)))
         }
+        Command::Schema { pipeline } => {
+            with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(commands::schema(pipeline, &mut out)))
+        }
         _ => EXIT_FAILED,
     }
 }

@@ -3,9 +3,11 @@
 
 mod change;
 mod follow;
+mod schema;
 mod tail;
 mod text;
 
+pub use schema::schema;
 pub use tail::tail;
 
 use std::io;
