@@ -17,11 +17,13 @@ pub mod change;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod daemon;
 pub mod decode;
 pub mod engine;
 pub mod lake;
 pub mod pipeline;
+mod signal;
 pub mod source;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]

@@ -328,17 +328,17 @@ impl Stream {
 }
 
 /// Waits longer and longer, and says so now and then.
-pub(super) struct Patience {
+pub(crate) struct Patience {
     clock: Clock,
     faults: u32,
 }
 
 impl Patience {
-    pub(super) fn new(clock: &Clock) -> Self {
+    pub(crate) fn new(clock: &Clock) -> Self {
         Self { clock: clock.clone(), faults: 0 }
     }
 
-    pub(super) async fn wait(&mut self, why: &str) {
+    pub(crate) async fn wait(&mut self, why: &str) {
         self.faults += 1;
         if self.faults.is_multiple_of(8) {
             tracing::warn!(why, faults = self.faults, "the source keeps failing; still trying");

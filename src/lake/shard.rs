@@ -477,7 +477,7 @@ impl LakeShard {
 }
 
 /// Where nobody has named a table's keys, its first change does.
-fn with_keys(rules: &Arc<TableRules>, schema: &TableSchema, change: &Envelope<'_>) -> Arc<TableRules> {
+pub(crate) fn with_keys(rules: &Arc<TableRules>, schema: &TableSchema, change: &Envelope<'_>) -> Arc<TableRules> {
     let mut keys = Vec::new();
     if let (true, 0, Some(image)) = (rules.keys.is_empty(), schema.version, change.keys) {
         // Broken keys name none; the change will be found broken where it is added.
@@ -489,7 +489,8 @@ fn with_keys(rules: &Arc<TableRules>, schema: &TableSchema, change: &Envelope<'_
     if keys.is_empty() { rules.clone() } else { Arc::new(TableRules { keys, ..(**rules).clone() }) }
 }
 
-fn look_for_new(
+/// The attributes of a change that have no column and should get one.
+pub(crate) fn look_for_new(
     change: &Envelope<'_>,
     schema: &TableSchema,
     rules: &TableRules,
