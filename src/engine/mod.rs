@@ -162,6 +162,7 @@ impl Engine {
                 break;
             }
             tokio::select! {
+                biased;
                 Some(done) = running.join_next() => {
                     if let Err(error) = finished(done) {
                         ended = Err(error);
@@ -192,6 +193,7 @@ impl Engine {
         let mut patience = stream::Patience::new(&self.shared.clock);
         loop {
             let found = tokio::select! {
+                biased;
                 found = self.finder.streams() => found,
                 () = stop.cancelled() => return Ok(Vec::new()),
             };
@@ -199,6 +201,7 @@ impl Engine {
                 Ok(streams) => return Ok(streams),
                 Err(StreamError::Throttled(why) | StreamError::Transient(why)) => {
                     tokio::select! {
+                        biased;
                         () = patience.wait(&why) => {}
                         () = stop.cancelled() => return Ok(Vec::new()),
                     }

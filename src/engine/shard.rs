@@ -181,7 +181,7 @@ impl Shard {
         loop {
             let deadline = self.lake.deadline();
             tokio::select! {
-                biased;
+               biased;
                 delivery = pages.recv() => match delivery {
                     Some(Delivery { page, reservation }) => {
                         self.take(&page.records).await?;
@@ -351,12 +351,14 @@ impl Reading {
         let mut empty_pages = 0;
         loop {
             let reservation = tokio::select! {
-                reservation = self.reserve(page_bytes) => reservation,
+                biased;
                 () = self.stop.cancelled() => return Stopped::Asked,
+                reservation = self.reserve(page_bytes) => reservation,
             };
             let read = tokio::select! {
-                read = reader.next() => read,
+                biased;
                 () = self.stop.cancelled() => return Stopped::Asked,
+                read = reader.next() => read,
             };
             let page = match read {
                 Ok(Read::Page(page)) => page,
@@ -391,6 +393,7 @@ impl Reading {
     async fn pause(&self, pause: Duration) {
         if !pause.is_zero() {
             tokio::select! {
+                biased;
                 () = self.shared.clock.sleep(pause) => {}
                 () = self.stop.cancelled() => {}
             }

@@ -1,6 +1,6 @@
 //! One stream: finds its shards, starts each when its parents are durably finished, and sees them to their end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::change::ShardId;
 use crate::checkpoint::patient::{load_patiently, save_patiently};
 use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt};
 use crate::clock::Clock;
-use crate::source::lineage::{Lineage, first_checkpoints};
-use crate::source::{ShardInfo, ShardList, StreamApi, StreamError, list_all};
+use crate::source::lineage::{self, first_checkpoints};
+use crate::source::{ReadFrom, ShardInfo, ShardList, StreamApi, StreamError, list_all};
 
 /// The sink under which the lake's positions are kept.
 pub(super) const LAKE: &str = "lake";
@@ -45,7 +45,8 @@ struct Stream {
     checkpoints: HashMap<ShardId, Checkpoint>,
     discovered: bool,
     list: ShardList,
-    lineage: Lineage,
+    /// Parents that the service says it does not have any more.
+    gone: HashSet<ShardId>,
     finished: HashSet<ShardId>,
     /// Shards whose tip was reached in a run that ends there.
     at_tip: HashSet<ShardId>,
@@ -71,7 +72,7 @@ impl Stream {
             checkpoints,
             discovered,
             list: ShardList { shards: Vec::new(), enabled: true },
-            lineage: Lineage::default(),
+            gone: HashSet::new(),
             finished,
             at_tip: HashSet::new(),
             running: HashSet::new(),
@@ -89,6 +90,7 @@ impl Stream {
         loop {
             if fresh_list {
                 tokio::select! {
+                    biased;
                     listed = self.list() => listed?,
                     () = stop.cancelled() => return Ok(()),
                 }
@@ -99,9 +101,10 @@ impl Stream {
                 watched.finished();
                 return Ok(());
             }
-            let soon = self.lineage.in_doubt() || self.shared.settings.once;
+            let soon = self.shared.settings.once || !self.missing().is_empty();
             let next_list = if soon { discovery.min(2 * BETWEEN_LISTS) } else { discovery };
             fresh_list = tokio::select! {
+                biased;
                 Some((shard, ended)) = self.ended.recv() => { self.shard_ended(shard, ended); false }
                 Some(done) = self.tasks.join_next() => { finished(done)?; false }
                 () = self.shared.clock.sleep(next_list) => true,
@@ -124,7 +127,6 @@ impl Stream {
                 Err(error) => return Err(EngineError::Source(error.to_string())),
             }
         };
-        self.lineage.observe(&self.list.shards);
         if !self.discovered {
             let now = self.shared.clock.wall_micros();
             for (shard, first) in first_checkpoints(&self.list.shards, self.shared.settings.start, now) {
@@ -140,7 +142,36 @@ impl Stream {
             self.save(ShardId::new(shard), sink, &Checkpoint::Start(StartAt::Latest(now))).await?;
             self.discovered = true;
         }
+        self.ask_for_missing().await
+    }
+
+    /// Asks for every shard that the list should have and has not: parents, and shards that were begun. "Not found" is
+    /// the proof that nothing of it can come any more; an iterator proves that the list is incomplete, and its children
+    /// go on waiting.
+    async fn ask_for_missing(&mut self) -> Result<(), EngineError> {
+        for shard in self.missing() {
+            match self.api.shard_iterator(&shard, ReadFrom::TrimHorizon).await {
+                Err(StreamError::NotFound(_) | StreamError::Trimmed) if self.checkpoints.contains_key(&shard) => {
+                    // It was not read to its end: its task will find the gap.
+                    self.list.shards.push(ShardInfo { id: shard, parents: Vec::new(), closed: true });
+                }
+                Err(StreamError::NotFound(_) | StreamError::Trimmed) => {
+                    tracing::debug!(%shard, "a parent shard has been trimmed; its children are roots");
+                    self.gone.insert(shard);
+                }
+                Err(StreamError::Fatal(what)) => return Err(EngineError::Source(what)),
+                Ok(_) | Err(_) => {}
+            }
+        }
         Ok(())
+    }
+
+    fn missing(&self) -> BTreeSet<ShardId> {
+        let parents = lineage::missing_parents(&self.list.shards, &self.finished, &self.gone);
+        let listed = |shard: &ShardId| self.list.shards.iter().any(|known| known.id == *shard);
+        let begun = self.checkpoints.keys().filter(|shard| !self.finished.contains(*shard) && !listed(shard));
+        let missing = parents.into_iter().chain(begun).filter(|shard| !self.running.contains(*shard));
+        missing.cloned().collect()
     }
 
     async fn save(&self, shard: ShardId, sink: &str, checkpoint: &Checkpoint) -> Result<(), EngineError> {
@@ -149,8 +180,7 @@ impl Stream {
     }
 
     fn start_ready(&mut self, stop: &CancellationToken) {
-        let begun: HashSet<ShardId> = self.running.iter().chain(self.checkpoints.keys()).cloned().collect();
-        let ready = self.lineage.ready(&self.list.shards, &self.finished, &begun);
+        let ready = lineage::ready(&self.list.shards, &self.finished, &self.gone);
         let startable: Vec<ShardInfo> = ready
             .into_iter()
             .filter(|shard| !self.running.contains(&shard.id) && !self.at_tip.contains(&shard.id))
@@ -207,7 +237,7 @@ impl Stream {
     /// Whether nothing is left to read in a run that ends by itself, or on a stream that was switched off.
     fn is_complete(&mut self) -> bool {
         let bounded = self.shared.settings.once || self.api.pace().finite || !self.list.enabled;
-        if !bounded || !self.running.is_empty() || self.lineage.in_doubt() {
+        if !bounded || !self.running.is_empty() || !self.missing().is_empty() {
             return false;
         }
         let open: Vec<_> = self

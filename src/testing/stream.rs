@@ -34,7 +34,7 @@ pub struct StreamFaults {
     pub empty: f64,
     /// A shard is left out of a list.
     pub hidden: f64,
-    /// A drained, closed shard answers no iterator before it is closed: a premature end.
+    /// An answer has neither records nor an iterator although there is more: a premature end. Never twice in a row.
     pub early_end: f64,
 }
 
@@ -63,6 +63,7 @@ struct World {
     next_sequence: u128,
     page_records: usize,
     list_page: usize,
+    ended_early: bool,
     kinesis: bool,
 }
 
@@ -100,6 +101,7 @@ impl SimulatedStream {
         let world = World {
             page_records: random.random_range(1..40),
             list_page: random.random_range(1..5),
+            ended_early: false,
             random,
             faults: StreamFaults::NONE,
             shards: vec![root],
@@ -249,8 +251,11 @@ impl SimulatedStream {
             })
             .collect();
         let drained = end == shard.records.len() && shard.closed && !empty;
-        let ended = drained || (early && records.is_empty());
         let behind = i64::from(end < shard.records.len()) * 1000;
+        let early = early && records.is_empty() && !world.ended_early;
+        world.ended_early = early;
+        let ended = drained || early;
+
         Ok(RecordsPage {
             bytes: records.iter().map(|record| record.payload.len()).sum(),
             records,
