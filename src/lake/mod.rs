@@ -16,6 +16,7 @@ use crate::source::StreamIdentity;
 
 pub mod columns;
 pub mod file;
+mod open_file;
 pub mod partition;
 pub mod placement;
 mod publish;
@@ -27,6 +28,8 @@ pub mod schema;
 pub mod settle;
 pub mod shard;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use range::Chain;
 use registry::Registry;

@@ -10,12 +10,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::columns::{self, Misfits, NotAdded};
-use super::file::{FileError, FileWriter};
+use super::file::FileWriter;
+use super::open_file::{FinishedFile, OpenFile, finish_files};
 use super::placement::Placement;
 use super::publish::Publisher;
 use super::range::{Chain, DeadLetters, Gap, Range, RangeFile};
@@ -87,19 +87,6 @@ struct OpenRange {
     last_at: Option<Instant>,
     operations: HashMap<(TableName, String), u64>,
     misfits: Misfits,
-}
-
-/// A data file in the making.
-struct OpenFile {
-    table: TableName,
-    partition: String,
-    rules: Arc<TableRules>,
-    rows: Rows,
-    encoder: Option<FileWriter>,
-    encoded_rows: usize,
-    /// Whether the schema may not grow: the range has been written already.
-    pinned: bool,
-    end: Option<Position>,
 }
 
 /// A record that is no change, as it is kept.
@@ -507,51 +494,5 @@ fn look_for_new(
     for image in [change.keys, change.new_image, change.old_image].into_iter().flatten() {
         // A broken image brings nothing; its record will be found broken when its turn comes.
         let _ = columns::new_attributes(image, schema, rules, found);
-    }
-}
-
-struct FinishedFile {
-    table: TableName,
-    partition: String,
-    rows: usize,
-    schema: u32,
-    end: Position,
-    body: Bytes,
-}
-
-/// Completes all files that have rows, in the order of their last records, so that parts of one partition follow each
-/// other.
-fn finish_files(files: Vec<OpenFile>, notes: &[(&'static str, String)]) -> Result<Vec<FinishedFile>, FileError> {
-    let mut finished =
-        files.into_iter().filter_map(|file| file.finish(notes).transpose()).collect::<Result<Vec<_>, _>>()?;
-    finished.sort_by_key(|file| file.end);
-    Ok(finished)
-}
-
-impl OpenFile {
-    /// Encodes the rows collected so far.
-    fn encode(&mut self, notes: &[(&'static str, String)]) -> Result<(), FileError> {
-        let batch = self.rows.finish()?;
-        self.encoded_rows += batch.num_rows();
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            none => none.insert(FileWriter::new(self.rows.schema(), &self.rules, notes)?),
-        };
-        encoder.write(&batch)
-    }
-
-    fn finish(mut self, notes: &[(&'static str, String)]) -> Result<Option<FinishedFile>, FileError> {
-        if !self.rows.is_empty() {
-            self.encode(notes)?;
-        }
-        let (Some(encoder), Some(end)) = (self.encoder, self.end) else { return Ok(None) };
-        Ok(Some(FinishedFile {
-            table: self.table,
-            partition: self.partition,
-            rows: self.encoded_rows,
-            schema: self.rows.schema().version,
-            end,
-            body: encoder.finish()?,
-        }))
     }
 }

@@ -8,6 +8,7 @@ use arrow_array::types::{Decimal128Type, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, RecordBatch, StructArray};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::decode::number::decimal_text;
@@ -75,7 +76,7 @@ fn image(columns: &StructArray, row: usize, schema: &TableSchema) -> Value {
 
 fn typed(array: &dyn Array, row: usize, column: &Column) -> Value {
     match column.takes {
-        AttributeType::Json => typed_json(&serde_json::from_str(array.as_string::<i32>().value(row)).expect("JSON")),
+        AttributeType::Json => typed_json(array.as_string::<i32>().value(row)),
         AttributeType::Bool => json!({"BOOL": array.as_boolean().value(row)}),
         AttributeType::Ss | AttributeType::Ns | AttributeType::Bs => {
             let ColumnType::List(element) = column.storage else { unreachable!("sets are lists") };
@@ -112,20 +113,26 @@ fn scalar(array: &dyn Array, row: usize, takes: AttributeType, storage: ColumnTy
     }
 }
 
-/// Plain JSON back to DynamoDB JSON; the inverse of `decode::nested`. Numbers up to what serde_json keeps.
-fn typed_json(plain: &Value) -> Value {
-    match plain {
-        Value::Null => json!({"NULL": true}),
-        Value::Bool(value) => json!({"BOOL": value}),
-        Value::Number(number) => json!({"N": number.to_string()}),
-        Value::String(text) => json!({"S": text}),
-        Value::Array(elements) => json!({"L": elements.iter().map(typed_json).collect::<Vec<_>>()}),
-        Value::Object(members) => {
+/// Plain JSON back to DynamoDB JSON; the inverse of `decode::nested`. Works on the text, so that numbers keep all digits.
+fn typed_json(plain: &str) -> Value {
+    let raw = |text: &str| serde_json::from_str::<String>(text).expect("a JSON string");
+    match plain.as_bytes()[0] {
+        b'n' => json!({"NULL": true}),
+        b't' | b'f' => json!({"BOOL": plain == "true"}),
+        b'"' => json!({"S": raw(plain)}),
+        b'[' => {
+            let elements: Vec<&RawValue> = serde_json::from_str(plain).expect("a JSON array");
+            json!({"L": elements.iter().map(|element| typed_json(element.get())).collect::<Vec<_>>()})
+        }
+        b'{' => {
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(plain).expect("a JSON object");
             let only = members.keys().next().filter(|_| members.len() == 1);
             if only.is_some_and(|name| ["SS", "NS", "BS", "B"].contains(&name.as_str())) {
-                return plain.clone();
+                return serde_json::from_str(plain).expect("a set or bytes");
             }
-            json!({"M": members.iter().map(|(name, value)| (name.clone(), typed_json(value))).collect::<Map<_, _>>()})
+            let typed = members.iter().map(|(name, value)| (name.clone(), typed_json(value.get())));
+            json!({"M": typed.collect::<Map<_, _>>()})
         }
+        _ => json!({"N": plain}),
     }
 }
