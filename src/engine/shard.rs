@@ -38,6 +38,8 @@ pub(super) struct ShardTask {
     pub(super) checkpoint: Option<Checkpoint>,
     /// Whether a parent of it was read here, so that every record of it is due.
     pub(super) follows: bool,
+    /// Whether the list says that it ends (it is closed, or has a child): then its tip is not enough, only its end is.
+    pub(super) ends: bool,
     pub(super) stop: CancellationToken,
 }
 
@@ -218,6 +220,7 @@ impl Shard {
             stream: self.stream_label(),
             watched: self.watched.clone(),
             recovering: self.recovering.clone(),
+            ends: self.task.ends,
             stop: self.task.stop.clone(),
         }
     }
@@ -337,6 +340,7 @@ struct Reading {
     stream: String,
     watched: Watched,
     recovering: Arc<AtomicBool>,
+    ends: bool,
     stop: CancellationToken,
 }
 
@@ -368,7 +372,9 @@ impl Reading {
             page_bytes = (page.bytes + page.bytes / 2).max(LEAST_PAGE);
             empty_pages = if page.records.is_empty() { empty_pages + 1 } else { 0 };
             self.observe(reader, &page);
-            let at_tip = page.millis_behind.map_or(empty_pages >= EMPTY_PAGES_AT_TIP, |behind| behind == 0);
+            // Some servers always say that they are 0 behind: only an empty page proves it.
+            let nothing_left = |behind: i64| behind == 0 && page.records.is_empty();
+            let at_tip = page.millis_behind.map_or(empty_pages >= EMPTY_PAGES_AT_TIP, nothing_left);
             let pause = if page.records.is_empty() { self.pace.idle } else { self.pace.busy };
             if !page.records.is_empty() {
                 let mut reservation = reservation;
@@ -377,7 +383,7 @@ impl Reading {
                     return Stopped::Asked;
                 }
             }
-            if at_tip && (self.shared.settings.once || self.pace.finite) {
+            if at_tip && !self.ends && (self.shared.settings.once || self.pace.finite) {
                 return Stopped::Tip;
             }
             self.pause(pause).await;

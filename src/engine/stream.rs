@@ -256,6 +256,7 @@ impl Stream {
                 shared: self.shared.clone(),
                 api: self.api.clone(),
                 follows: shard.parents.iter().any(|parent| self.finished.contains(parent)),
+                ends: shard.closed || self.list.shards.iter().any(|child| child.parents.contains(&shard.id)),
                 checkpoint: self.checkpoints.get(&shard.id).cloned(),
                 shard: shard.id.clone(),
                 stop: stop.child_token(),

@@ -130,8 +130,9 @@ impl ShardReader {
                 self.back_off("the service ended the shard, but its shard list does not").await;
                 continue;
             }
-            self.ending = false;
+            // An empty page in between says nothing: a fresh iterator points at the last record, which comes first.
             if let Some(record) = records.last() {
+                self.ending = false;
                 self.last = Some(record.position);
                 self.skipping = false;
             }

@@ -1,0 +1,11 @@
+//! The real binary against real servers, judged from outside: `cargo test --test it`.
+//!
+//! What these tests need besides Rust is in `tests/tools/README.md`; `tests/tools/setup.sh` fetches it.
+
+mod harness;
+
+mod dynamodb;
+mod faults;
+mod kill;
+mod kinesis;
+mod quickstart;
