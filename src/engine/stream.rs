@@ -14,7 +14,7 @@ use crate::checkpoint::patient::{load_patiently, save_patiently};
 use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt};
 use crate::clock::Clock;
 use crate::source::lineage::{self, first_checkpoints};
-use crate::source::{ReadFrom, ShardInfo, ShardList, StreamApi, StreamError, list_all};
+use crate::source::{ShardInfo, ShardList, StreamApi, StreamError, is_gone, list_all};
 
 /// The sink under which the lake's positions are kept.
 pub(super) const LAKE: &str = "lake";
@@ -210,22 +210,17 @@ impl Stream {
         self.ask_for_missing().await
     }
 
-    /// Asks for every shard that the list should have and has not: parents, and shards that were begun. "Not found" is
-    /// the proof that nothing of it can come any more; an iterator proves that the list is incomplete, and its children
-    /// go on waiting.
+    /// Asks for every shard that the list should have and has not: parents, and shards that were begun. The children of
+    /// one that is not proven to be gone go on waiting.
     async fn ask_for_missing(&mut self) -> Result<(), EngineError> {
         for shard in self.missing() {
-            match self.api.shard_iterator(&shard, ReadFrom::TrimHorizon).await {
-                Err(StreamError::NotFound(_) | StreamError::Trimmed) if self.checkpoints.contains_key(&shard) => {
-                    // It was not read to its end: its task will find the gap.
-                    self.list.shards.push(ShardInfo { id: shard, parents: Vec::new(), closed: true });
-                }
-                Err(StreamError::NotFound(_) | StreamError::Trimmed) => {
-                    tracing::debug!(%shard, "a parent shard has been trimmed; its children are roots");
-                    self.gone.insert(shard);
-                }
-                Err(StreamError::Fatal(what)) => return Err(EngineError::Source(what)),
-                Ok(_) | Err(_) => {}
+            let gone = is_gone(&*self.api, &shard).await.map_err(|error| EngineError::Source(error.to_string()))?;
+            if gone && self.checkpoints.contains_key(&shard) {
+                // It was not read to its end: its task will find the gap.
+                self.list.shards.push(ShardInfo { id: shard, parents: Vec::new(), closed: true });
+            } else if gone {
+                tracing::debug!(%shard, "a parent shard has been trimmed; its children are roots");
+                self.gone.insert(shard);
             }
         }
         Ok(())

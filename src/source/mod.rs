@@ -218,3 +218,13 @@ pub async fn list_all(api: &dyn StreamApi) -> Result<ShardList, StreamError> {
         from = Some(next);
     }
 }
+
+/// Whether the service no longer has a shard that is missing from its list. "Not found" is the proof that nothing of it
+/// can come any more; an iterator proves that the list is incomplete; a fault that passes proves nothing.
+pub async fn is_gone(api: &dyn StreamApi, shard: &ShardId) -> Result<bool, StreamError> {
+    match api.shard_iterator(shard, ReadFrom::TrimHorizon).await {
+        Err(StreamError::NotFound(_) | StreamError::Trimmed) => Ok(true),
+        Err(error @ StreamError::Fatal(_)) => Err(error),
+        Ok(_) | Err(_) => Ok(false),
+    }
+}

@@ -316,9 +316,8 @@ impl Running {
             assert!(since.elapsed() < LIMIT, "it has not ended after {LIMIT:?}:\n{}", said());
             rest(Duration::from_millis(5));
         };
-        let read = |file: &tempfile::NamedTempFile| {
-            String::from_utf8_lossy(&fs::read(file.path()).unwrap()).into_owned()
-        };
+        let read =
+            |file: &tempfile::NamedTempFile| String::from_utf8_lossy(&fs::read(file.path()).unwrap()).into_owned();
         Ended { code: status.code(), stdout: read(&self.out), stderr: read(&self.log) }
     }
 }

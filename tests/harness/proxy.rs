@@ -28,14 +28,8 @@ pub enum Fault {
     Damaged,
 }
 
-pub const FAULTS: [Fault; 6] = [
-    Fault::Conflict,
-    Fault::ExistsAfterSuccess,
-    Fault::SlowDown,
-    Fault::AnswerLost,
-    Fault::Truncated,
-    Fault::Damaged,
-];
+pub const FAULTS: [Fault; 6] =
+    [Fault::Conflict, Fault::ExistsAfterSuccess, Fault::SlowDown, Fault::AnswerLost, Fault::Truncated, Fault::Damaged];
 
 /// A proxy in front of one S3 server.
 pub struct Proxy {

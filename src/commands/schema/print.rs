@@ -212,7 +212,7 @@ mod tests {
                     r#"{{"eventName":"INSERT","dynamodb":{{"Keys":{keys},"NewImage":{new}}}}}"#
                 )),
             };
-            let stream = StreamIdentity { id: "s".into(), table: None };
+            let stream = StreamIdentity { id: "s".into(), table: None, origin: None };
             sample.add(&change::read(&record, &stream).unwrap());
         }
         let text = toml(&pipeline, &sample);
