@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::source::StreamIdentity;
 
 pub mod columns;
+mod dead_letter;
 pub mod file;
 mod open_file;
 pub mod partition;

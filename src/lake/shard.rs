@@ -10,10 +10,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Serialize;
 use tokio::time::Instant;
 
 use super::columns::{self, Misfits, NotAdded};
+use super::dead_letter;
 use super::file::FileWriter;
 use super::open_file::{FinishedFile, OpenFile, finish_files};
 use super::placement::Placement;
@@ -87,17 +87,6 @@ struct OpenRange {
     last_at: Option<Instant>,
     operations: HashMap<(TableName, String), u64>,
     misfits: Misfits,
-}
-
-/// A record that is no change, as it is kept.
-#[derive(Serialize)]
-struct DeadLetter<'a> {
-    stream_shard: &'a str,
-    sequence: String,
-    sub: u32,
-    table: Option<&'a str>,
-    reason: String,
-    payload_base64: String,
 }
 
 impl LakeShard {
@@ -387,17 +376,7 @@ impl LakeShard {
     fn bury(&mut self, record: &Record, table: Option<&TableName>, reason: String) -> Result<(), LakeError> {
         let position = record.position;
         tracing::warn!(shard = %self.place.chain.shard(), %position, reason, "a record is no change; it goes to the dead letters");
-        let letter = DeadLetter {
-            stream_shard: self.place.chain.shard().as_str(),
-            sequence: position.sequence.to_sortable(),
-            sub: position.sub,
-            table: table.map(|table| &**table),
-            reason,
-            payload_base64: base64_simd::STANDARD.encode_to_string(&record.payload),
-        };
-        // A struct of strings and numbers always serialises.
-        self.open.dead_letters.extend(serde_json::to_vec(&letter).unwrap_or_default());
-        self.open.dead_letters.push(b'\n');
+        dead_letter::append(&mut self.open.dead_letters, self.place.chain.shard(), record, table, &reason);
         self.open.undecodable += 1;
         self.open.records += 1;
         Ok(())
