@@ -2,6 +2,8 @@
 //!
 //! What these tests need besides Rust is in `tests/tools/README.md`; `tests/tools/setup.sh` fetches it.
 
+#![allow(unreachable_pub, reason = "a test binary has no outside; `pub` says what the harness offers")]
+
 mod harness;
 
 mod dynamodb;
