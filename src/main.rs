@@ -33,7 +33,9 @@ fn execute(command: Command) -> u8 {
         Command::Schema { pipeline } => {
             with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(commands::schema(pipeline, &mut out)))
         }
-        _ => EXIT_FAILED,
+        Command::Positions { pipeline } => with_pipeline(&pipeline, |pipeline, runtime| {
+            runtime.block_on(commands::positions(pipeline, &mut out, &mut std::io::stderr()))
+        }),
     }
 }
 

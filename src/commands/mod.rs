@@ -3,16 +3,19 @@
 
 mod change;
 mod follow;
+mod positions;
 mod schema;
 mod tail;
 mod text;
 
+pub use positions::positions;
 pub use schema::schema;
 pub use tail::tail;
 
 use std::io;
 
 use crate::assembly::AssemblyError;
+use crate::checkpoint::StateError;
 use follow::FollowError;
 
 /// Why a command failed.
@@ -21,6 +24,9 @@ pub enum CommandError {
     /// The pipeline could not be put together.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
+    /// The state refuses.
+    #[error("state: {0}")]
+    State(#[from] StateError),
     /// The source refuses.
     #[error("{0}")]
     Source(String),

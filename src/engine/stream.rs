@@ -17,10 +17,10 @@ use crate::source::lineage::{self, first_checkpoints};
 use crate::source::{ShardInfo, ShardList, StreamApi, StreamError, is_gone, list_all};
 
 /// The sink under which the lake's positions are kept.
-pub(super) const LAKE: &str = "lake";
+pub(crate) const LAKE: &str = "lake";
 
 /// The shard and sink of the checkpoint that says that the first discovery is complete.
-const DISCOVERED: (&str, &str) = ("_stream", "_discovered");
+pub(crate) const DISCOVERED: (&str, &str) = ("_stream", "_discovered");
 
 /// The least time between two lists of shards, so that many shards that end together cost one list (DescribeStream
 /// allows 10 a second for all readers of an account).
