@@ -2,9 +2,9 @@
 //! lake, each exactly once.
 //!
 //! ```text
-//!  shards → lineage → reader ─ Batch<Record> ─ envelope ─┬─ lake → columns → roll → range → Parquet → S3 or a folder
-//!                                                        └─ (handlers)
-//!            checkpoints ◄──────── a sink says what is durable ────────┘
+//!  shards → lineage → reader → records → envelope → columns → roll → range → Parquet → S3 or a folder
+//!                        ▲                                              │
+//!                        └───── checkpoints: what is durable ◄──────────┘
 //! ```
 //!
 //! `ARCHITECTURE.md` in the repository is the map; each module's first lines say which question it answers.

@@ -322,7 +322,10 @@ fn count(shared: &Shared, range: &Committed, took: Duration) {
     }
     metrics.ranges_committed.with([]).inc();
     metrics.undecodable.with([]).inc_by(range.undecodable);
-    metrics.unknown_types.with([]).inc_by(range.misfits.unknown);
+    for (table, values) in &range.to_rest {
+        metrics.values_to_rest.with([table]).inc_by(*values);
+    }
+    metrics.unknown_types.with([]).inc_by(range.unknown);
     metrics.commit.with([]).observe(took.as_secs_f64());
     metrics.last_progress.with([]).set(shared.clock.wall_micros() as f64 / 1e6);
 }

@@ -13,7 +13,7 @@ use crate::change::ShardId;
 use crate::checkpoint::patient::{load_patiently, save_patiently};
 use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt};
 use crate::clock::Clock;
-use crate::source::lineage::{self, first_checkpoints};
+use crate::source::lineage::{self, StartPolicy, first_checkpoints};
 use crate::source::{ShardInfo, ShardList, StreamApi, StreamError, is_gone, list_all};
 
 /// The sink under which the lake's positions are kept.
@@ -55,6 +55,8 @@ struct Stream {
     shared: Arc<Shared>,
     api: Arc<dyn StreamApi>,
     checkpoints: HashMap<ShardId, Checkpoint>,
+    /// Where its first shards begin. A stream that follows another of its origin is read whole.
+    start: StartPolicy,
     discovered: bool,
     list: ShardList,
     /// Parents that the service says it does not have any more.
@@ -78,10 +80,12 @@ impl Stream {
         let ended = checkpoints.iter().filter(|(_, at)| **at == Checkpoint::ShardEnd);
         let finished = ended.map(|(shard, _)| shard.clone()).collect();
         let (end, ended) = tokio::sync::mpsc::unbounded_channel();
+        let start = shared.settings.start;
         Ok(Self {
             shared,
             api,
             checkpoints,
+            start,
             discovered,
             list: ShardList { shards: Vec::new(), enabled: true },
             gone: HashSet::new(),
@@ -138,6 +142,7 @@ impl Stream {
         let identity = self.api.identity().clone();
         let Some(origin) = identity.origin.filter(|_| !predecessors.contains(&identity.id)) else { return Ok(()) };
         if !predecessors.is_empty() {
+            self.start = StartPolicy::TrimHorizon;
             let what =
                 format!("the stream of {origin} was made anew: changes between its end and {} are lost", identity.id);
             self.gap("made-anew", &what)?;
@@ -194,7 +199,7 @@ impl Stream {
         };
         if !self.discovered {
             let now = self.shared.clock.wall_micros();
-            for (shard, first) in first_checkpoints(&self.list.shards, self.shared.settings.start, now) {
+            for (shard, first) in first_checkpoints(&self.list.shards, self.start, now) {
                 if !self.checkpoints.contains_key(&shard) {
                     self.save(shard.clone(), LAKE, &first).await?;
                     if first == Checkpoint::ShardEnd {

@@ -45,6 +45,7 @@ impl House {
             roll: RollLimits { bytes: 1 << 20, rows: 100, age, idle: age },
             tables: HashMap::new(),
             default_rules: Arc::new(rules),
+            only: None,
         };
         let engine = Engine::new(Parts {
             finder: Arc::new(stream.clone()),

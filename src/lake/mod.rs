@@ -5,7 +5,7 @@
 //! holds what, [`columns`] and [`rows`] build them, [`mod@file`] encodes them, [`placement`] finds their folder, [`settle`]
 //! knows what an unanswered request means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,8 @@ pub struct LakeSettings {
     pub tables: HashMap<TableName, Arc<TableRules>>,
     /// The rules of all others.
     pub default_rules: Arc<TableRules>,
+    /// The tables that belong into the lake; `None`: all that the source has.
+    pub only: Option<HashSet<TableName>>,
 }
 
 /// An open lake.
@@ -171,6 +173,11 @@ impl Lake {
     /// The rules of a table.
     pub fn rules(&self, table: &str) -> &Arc<TableRules> {
         self.settings.tables.get(table).unwrap_or(&self.settings.default_rules)
+    }
+
+    /// Whether changes of a table belong into the lake.
+    fn takes(&self, table: &TableName) -> bool {
+        self.settings.only.as_ref().is_none_or(|only| only.contains(table))
     }
 
     /// Where the lake is, for people.

@@ -51,8 +51,10 @@ pub struct Committed {
     pub operations: HashMap<(TableName, String), u64>,
     /// Records that were no changes.
     pub undecodable: u64,
-    /// Values that did not fit their column.
-    pub misfits: Misfits,
+    /// Values that did not fit their column, by table.
+    pub to_rest: HashMap<TableName, u64>,
+    /// Values of none of the ten types.
+    pub unknown: u64,
 }
 
 /// One shard's place in the lake.
@@ -86,7 +88,8 @@ struct OpenRange {
     first_at: Option<Instant>,
     last_at: Option<Instant>,
     operations: HashMap<(TableName, String), u64>,
-    misfits: Misfits,
+    to_rest: HashMap<TableName, u64>,
+    unknown: u64,
 }
 
 impl LakeShard {
@@ -224,6 +227,9 @@ impl LakeShard {
         let Some(table) = record.table.clone().or_else(|| self.table.clone()).or_else(named) else {
             return self.bury(record, None, "it names no table".to_owned());
         };
+        if !self.place.lake.takes(&table) {
+            return Ok(());
+        }
         let file = match self.file_for(&table, &change, record.position).await? {
             Ok(file) => file,
             Err(broken) => return self.bury(record, Some(&table), broken),
@@ -245,8 +251,10 @@ impl LakeShard {
 
     fn count(&mut self, table: TableName, change: &Envelope<'_>, misfits: Misfits) {
         self.open.records += 1;
-        self.open.misfits.to_rest += misfits.to_rest;
-        self.open.misfits.unknown += misfits.unknown;
+        self.open.unknown += misfits.unknown;
+        if misfits.to_rest > 0 {
+            *self.open.to_rest.entry(table.clone()).or_default() += misfits.to_rest;
+        }
         *self.open.operations.entry((table, change.event_name.to_string())).or_default() += 1;
     }
 
@@ -411,7 +419,8 @@ impl LakeShard {
             files: files.iter().map(|f| (f.table.clone(), f.rows as u64, f.body.len() as u64)).collect(),
             operations: open.operations,
             undecodable: open.undecodable,
-            misfits: open.misfits,
+            to_rest: open.to_rest,
+            unknown: open.unknown,
         }))
     }
 

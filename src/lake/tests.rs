@@ -33,6 +33,7 @@ async fn open(store: &Arc<MemoryStore>, rules: TableRules) -> Arc<Lake> {
         roll: NO_HURRY,
         tables: HashMap::new(),
         default_rules: Arc::new(rules),
+        only: None,
     };
     let store: Arc<dyn ObjectStore> = store.clone();
     Lake::open(store, Clock::system(), settings).await.unwrap()
@@ -232,7 +233,34 @@ async fn a_lake_has_one_owner() {
         roll: NO_HURRY,
         tables: HashMap::new(),
         default_rules: Arc::new(rules(5)),
+        only: None,
     };
     let refused = Lake::open(store, Clock::system(), settings).await.err().unwrap().to_string();
     assert!(refused.contains("belongs to pipeline `test`, not to `other`"), "{refused}");
+}
+
+#[tokio::test]
+async fn tables_that_are_not_asked_for_stay_out() {
+    let store = Arc::new(MemoryStore::new());
+    let settings = LakeSettings {
+        pipeline: "test".to_owned(),
+        roll: NO_HURRY,
+        tables: HashMap::new(),
+        default_rules: Arc::new(rules(5)),
+        only: Some(["Wanted".into()].into()),
+    };
+    let lake = Lake::open(store.clone(), Clock::system(), settings).await.unwrap();
+    let kinesis = StreamIdentity { id: "stream".to_owned(), table: None, origin: None };
+    let mut shard = lake.open_shard(&kinesis, &ShardId::new("s"), None).await.unwrap();
+    let change = |table: &str| {
+        let mut change = modify(&json!({"a": {"S": table}}), &json!({}));
+        change["tableName"] = json!(table);
+        change
+    };
+    let records = [record(1, &change("Other")), record(2, &change("Wanted")), record(3, &change("Other"))];
+    shard.accept(&records).await.unwrap();
+    let committed = shard.commit().await.unwrap().unwrap();
+    assert_eq!(committed.files.iter().map(|(table, rows, _)| (&**table, *rows)).collect::<Vec<_>>(), [("Wanted", 1)]);
+    // What was passed over is behind us, too.
+    assert_eq!(committed.end, records[2].position);
 }

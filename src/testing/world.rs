@@ -198,6 +198,7 @@ fn lake_settings(seed: u64) -> LakeSettings {
         roll: RollLimits { bytes: 1 << 20, rows: random.random_range(1..200), age, idle: age },
         tables: HashMap::new(),
         default_rules: Arc::new(rules),
+        only: None,
     }
 }
 
