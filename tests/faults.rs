@@ -27,9 +27,8 @@ fn whatever_s3_answers_the_lake_comes_out_exact() {
     let s3 = MiniStack::start().with_bucket("lake-bucket");
     let proxy = Proxy::start(s3.port, 7);
     let kinesis = Kinesis::start();
-    let work = Work::new()
-        .set("AWS_ENDPOINT_URL_S3", proxy.endpoint())
-        .set("AWS_ENDPOINT_URL_KINESIS", kinesis.endpoint());
+    let work =
+        Work::new().set("AWS_ENDPOINT_URL_S3", proxy.endpoint()).set("AWS_ENDPOINT_URL_KINESIS", kinesis.endpoint());
     work.write("guide.toml", PIPELINE);
     let lake = Place::s3(s3.port, "lake-bucket", "some/prefix");
     let mut leads = Leads::default();
@@ -48,9 +47,7 @@ fn whatever_s3_answers_the_lake_comes_out_exact() {
         rest(Duration::from_millis(500));
     }
     let written = writing.finish();
-    wait_for("each kind of fault", Duration::from_secs(60), || {
-        (proxy.injected().len() == FAULTS.len()).then_some(())
-    });
+    wait_for("each kind of fault", Duration::from_secs(60), || (proxy.injected().len() == FAULTS.len()).then_some(()));
 
     // A minute of 503, also under load; then quiet.
     proxy.fail(0);

@@ -50,7 +50,8 @@ impl Message {
             }
         }
         let start = lines.remove(0);
-        let header = |line: String| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        let header =
+            |line: String| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
         Ok(Some(Self { start, headers: lines.into_iter().filter_map(header).collect(), body: Vec::new() }))
     }
 
