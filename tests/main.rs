@@ -2,10 +2,16 @@
 //!
 //! What these tests need besides Rust is in `tests/tools/README.md`; `tests/tools/setup.sh` fetches it.
 
+#![expect(unreachable_pub, reason = "nothing of a test binary can be reached: `pub` says what a module offers")]
+
 mod harness;
 
 mod dynamodb;
 mod faults;
+mod hostile;
 mod kill;
 mod kinesis;
+mod memory;
 mod quickstart;
+mod s3;
+mod wrong_input;
