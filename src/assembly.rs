@@ -84,7 +84,8 @@ impl<'a> Assembly<'a> {
         Ok(Lake::open(store, self.clock.clone(), settings).await?)
     }
 
-    async fn lake_settings(&self) -> Result<LakeSettings, AssemblyError> {
+    /// What the pipeline file says about the lake, and the keys of tables that can be asked.
+    pub async fn lake_settings(&self) -> Result<LakeSettings, AssemblyError> {
         let lake = &self.pipeline.lake;
         let mut tables = HashMap::new();
         let mut names: Vec<&str> = self.pipeline.source.origin.tables().unwrap_or_default();

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::engine::totals::{Counts, Totals};
 use crate::engine::{Engine, EngineError, Parts};
 use crate::pipeline::spec::{Origin, Pipeline};
+use crate::signal::told_to_stop;
 use crate::telemetry::Metrics;
 use crate::telemetry::health::Health;
 use crate::telemetry::http::{HttpError, Server};
@@ -93,27 +94,14 @@ async fn serve(
 /// Waits for SIGINT or SIGTERM, then tells the engine to drain. Returns only when that takes too long, or is asked for
 /// twice.
 async fn drain_on_signal(grace: Duration, clock: &Clock, stop: &CancellationToken) -> RunError {
-    signal().await;
+    told_to_stop().await;
     tracing::info!(?grace, "draining: reading stops, what has been read becomes durable");
     stop.cancel();
     tokio::select! {
         () = clock.sleep(grace) => {}
-        () = signal() => {}
+        () = told_to_stop() => {}
     }
     RunError::Grace(grace)
-}
-
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    // Without a handler the signals end the process at once, which is as safe as a kill.
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 /// A moving line on a terminal, a log line now and then elsewhere. Never returns.

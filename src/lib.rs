@@ -17,15 +17,19 @@ pub mod change;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod daemon;
 pub mod decode;
 pub mod engine;
 pub mod lake;
 pub mod pipeline;
+mod signal;
 pub mod source;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tidy;
 
 /// A boxed future that may move between threads: what the traits of the seams answer with, so that they stay usable
 /// as trait objects.

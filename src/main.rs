@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use watershed::cli::{Cli, Command, EXIT_DONE, EXIT_FAILED, EXIT_WRONG, LogFormat};
 use watershed::pipeline::{self, Pipeline};
-use watershed::{daemon, telemetry};
+use watershed::{commands, daemon, telemetry};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -27,7 +27,15 @@ fn execute(command: Command) -> u8 {
         Command::Run { pipeline, once } => {
             with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(daemon::run(pipeline, once, &mut out)))
         }
-        _ => EXIT_FAILED,
+        Command::Tail { pipeline, json } => {
+            with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(commands::tail(pipeline, json, &mut out)))
+        }
+        Command::Schema { pipeline } => {
+            with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(commands::schema(pipeline, &mut out)))
+        }
+        Command::Positions { pipeline } => with_pipeline(&pipeline, |pipeline, runtime| {
+            runtime.block_on(commands::positions(pipeline, &mut out, &mut std::io::stderr()))
+        }),
     }
 }
 

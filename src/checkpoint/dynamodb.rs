@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use self::errors::state_error;
 use self::row::{Item, Row};
 use super::stored::for_people;
-use super::{Checkpoint, CheckpointKey, StateError, StateStore};
+use super::{Checkpoint, CheckpointKey, Saved, StateError, StateStore};
 use crate::BoxFuture;
 use crate::clock::Clock;
 
@@ -47,33 +47,34 @@ impl DynamoDbState {
         Self { client, table: table.to_owned(), pipeline: pipeline.to_owned(), clock, read_only }
     }
 
-    async fn load_stream(&self, stream: &str) -> Result<Vec<(CheckpointKey, Checkpoint)>, StateError> {
+    /// The pipeline's rows, of one stream or of all, ordered by their keys.
+    async fn rows(&self, stream: Option<&str>) -> Result<Vec<Row>, StateError> {
         let mut found = Vec::new();
         let mut from: Option<Item> = None;
         loop {
-            let page = self
+            let scan = self
                 .client
                 .scan()
                 .table_name(&self.table)
                 // An old answer would only cost a longer walk, but a new one costs half a read unit more.
                 .consistent_read(true)
-                .filter_expression("#pipeline = :pipeline AND #stream = :stream")
                 .expression_attribute_names("#pipeline", row::PIPELINE)
-                .expression_attribute_names("#stream", row::STREAM)
                 .expression_attribute_values(":pipeline", AttributeValue::S(self.pipeline.clone()))
-                .expression_attribute_values(":stream", AttributeValue::S(stream.to_owned()))
-                .set_exclusive_start_key(from.clone())
-                .send()
-                .await;
-            let page = match page {
+                .set_exclusive_start_key(from.clone());
+            let scan = match stream {
+                Some(stream) => scan
+                    .filter_expression("#pipeline = :pipeline AND #stream = :stream")
+                    .expression_attribute_names("#stream", row::STREAM)
+                    .expression_attribute_values(":stream", AttributeValue::S(stream.to_owned())),
+                None => scan.filter_expression("#pipeline = :pipeline"),
+            };
+            let page = match scan.send().await {
                 Ok(page) => page,
                 Err(error) if self.read_only && errors::is_missing_table(&error) => return Ok(found),
                 Err(error) => return Err(state_error("read the state table", &self.table, &error)),
             };
             for item in page.items() {
-                let Row { key, checkpoint, .. } =
-                    Row::parse(item, &self.pipeline).map_err(|what| self.bad_row(&what))?;
-                found.push((key, checkpoint));
+                found.push(Row::parse(item, &self.pipeline).map_err(|what| self.bad_row(&what))?);
             }
             match page.last_evaluated_key {
                 Some(key) if key.is_empty() => break,
@@ -86,7 +87,7 @@ impl DynamoDbState {
                 None => break,
             }
         }
-        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }
 
@@ -173,7 +174,20 @@ impl DynamoDbState {
 
 impl StateStore for DynamoDbState {
     fn load<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
-        Box::pin(self.load_stream(stream))
+        Box::pin(async move {
+            let rows = self.rows(Some(stream)).await?;
+            Ok(rows.into_iter().map(|row| (row.key, row.checkpoint)).collect())
+        })
+    }
+
+    fn survey(&self) -> BoxFuture<'_, Result<Vec<Saved>, StateError>> {
+        Box::pin(async {
+            let saved = |row: Row| {
+                let at = Some(row.updated_at).filter(|micros| *micros > 0);
+                Saved { key: row.key, checkpoint: row.checkpoint, at }
+            };
+            Ok(self.rows(None).await?.into_iter().map(saved).collect())
+        })
     }
 
     fn save<'a>(&'a self, key: &'a CheckpointKey, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>> {

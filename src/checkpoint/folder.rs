@@ -18,7 +18,7 @@ pub use self::lock::holder_note;
 use self::file::{bad_file, io_error, read, write};
 use super::names::escape;
 use super::stored::for_people;
-use super::{Checkpoint, CheckpointKey, StateError, StateStore};
+use super::{Checkpoint, CheckpointKey, Saved, StateError, StateStore};
 use crate::BoxFuture;
 
 /// Checkpoints in a folder of this machine.
@@ -87,6 +87,10 @@ impl StateStore for FolderState {
         Box::pin(self.blocking(move |shared| shared.load(&stream)))
     }
 
+    fn survey(&self) -> BoxFuture<'_, Result<Vec<Saved>, StateError>> {
+        Box::pin(self.blocking(Shared::survey))
+    }
+
     fn save<'a>(&'a self, key: &'a CheckpointKey, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>> {
         let (key, checkpoint) = (key.clone(), checkpoint.clone());
         Box::pin(self.blocking(move |shared| shared.save(&key, checkpoint)))
@@ -99,20 +103,8 @@ impl StateStore for FolderState {
 
 impl Shared {
     fn load(&self, stream: &str) -> Result<Vec<(CheckpointKey, Checkpoint)>, StateError> {
-        let folder = self.stream_folder(stream);
-        let failed = |error: &io::Error| io_error("read the state folder", &folder, error);
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(&error)),
-        };
         let mut found = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(|error| failed(&error))?.path();
-            // A half-written file of a process that was killed, or something the file manager left.
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
+        for path in files_in(&self.stream_folder(stream))? {
             let Some((key, checkpoint)) = read(&path)? else {
                 continue;
             };
@@ -134,6 +126,27 @@ impl Shared {
             found.push((key, checkpoint));
         }
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(found)
+    }
+
+    fn survey(&self) -> Result<Vec<Saved>, StateError> {
+        let mut found = Vec::new();
+        for folder in entries_of(&self.root)?.into_iter().filter(|path| path.is_dir()) {
+            for path in files_in(&folder)? {
+                let Some((key, checkpoint)) = read(&path)? else {
+                    continue;
+                };
+                if self.path_of(&key) != path {
+                    return Err(bad_file(&path, "belongs to another stream, shard or sink"));
+                }
+                // A file is written once, and a checkpoint that follows is another file under the same name.
+                let modified = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
+                let since_epoch = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+                let at = since_epoch.and_then(|time| i64::try_from(time.as_micros()).ok());
+                found.push(Saved { key, checkpoint, at });
+            }
+        }
+        found.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }
 
@@ -181,6 +194,24 @@ impl Shared {
         let file = format!("{}.{}.json", escape(key.shard.as_str(), 130), escape(&key.sink, 100));
         self.stream_folder(&key.stream).join(file)
     }
+}
+
+/// The state files of a stream's folder. Others are a half-written file of a process that was killed, or something the
+/// file manager left.
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, StateError> {
+    let mut files = entries_of(folder)?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    Ok(files)
+}
+
+/// What is in a folder, which may be none.
+fn entries_of(folder: &Path) -> Result<Vec<PathBuf>, StateError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    };
+    entries.map_err(|error: io::Error| io_error("read the state folder", folder, &error))
 }
 
 /// A panic while the lock was held leaves no half-made state: [`Known`] is `Unread` during a write.

@@ -52,6 +52,17 @@ pub struct CheckpointKey {
     pub sink: String,
 }
 
+/// A checkpoint and when it was saved, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// What it belongs to.
+    pub key: CheckpointKey,
+    /// How far that has come.
+    pub checkpoint: Checkpoint,
+    /// When it was saved, µs since the epoch, where the store knows.
+    pub at: Option<i64>,
+}
+
 /// Why a state store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -70,6 +81,9 @@ pub enum StateError {
 pub trait StateStore: Send + Sync + 'static {
     /// All checkpoints of one stream.
     fn load<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>>;
+
+    /// All checkpoints of all streams of the pipeline, ordered by their keys: for people who look.
+    fn survey(&self) -> BoxFuture<'_, Result<Vec<Saved>, StateError>>;
 
     /// Saves one checkpoint, durably before it answers. A checkpoint never moves backward: one that would is
     /// [`StateError::Overtaken`]; saving the same one again is no error.

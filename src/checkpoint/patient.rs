@@ -69,6 +69,7 @@ mod tests {
     use super::*;
     use crate::BoxFuture;
     use crate::change::{Position, SequenceNumber, ShardId};
+    use crate::checkpoint::Saved;
     use crate::testing::state::{FaultyState, MemoryState, StateFaults};
 
     fn key() -> CheckpointKey {
@@ -111,6 +112,9 @@ mod tests {
 
     impl StateStore for Hanging {
         fn load<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
+            Box::pin(std::future::pending())
+        }
+        fn survey(&self) -> BoxFuture<'_, Result<Vec<Saved>, StateError>> {
             Box::pin(std::future::pending())
         }
         fn save<'a>(&'a self, _: &'a CheckpointKey, _: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>> {

@@ -8,32 +8,44 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::shard::{self, Ended, ShardTask};
-use super::{EngineError, Shared, finished};
+use super::{EngineError, OnGap, Shared, finished};
 use crate::change::ShardId;
 use crate::checkpoint::patient::{load_patiently, save_patiently};
 use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt};
 use crate::clock::Clock;
 use crate::source::lineage::{self, first_checkpoints};
-use crate::source::{ReadFrom, ShardInfo, ShardList, StreamApi, StreamError, list_all};
+use crate::source::{ShardInfo, ShardList, StreamApi, StreamError, is_gone, list_all};
 
 /// The sink under which the lake's positions are kept.
-pub(super) const LAKE: &str = "lake";
+pub(crate) const LAKE: &str = "lake";
 
 /// The shard and sink of the checkpoint that says that the first discovery is complete.
-const DISCOVERED: (&str, &str) = ("_stream", "_discovered");
+pub(crate) const DISCOVERED: (&str, &str) = ("_stream", "_discovered");
 
 /// The least time between two lists of shards, so that many shards that end together cost one list (DescribeStream
 /// allows 10 a second for all readers of an account).
 const BETWEEN_LISTS: Duration = Duration::from_millis(500);
 
-/// Reads one stream to its end; see [`super::Engine::run`].
+/// The sink under which the streams of an origin are remembered.
+const STREAMS: &str = "_streams";
+
+/// Reads one stream to its end; see [`super::Engine::run`]. A stream that is not the `newest` of its origin is only read
+/// if reading it had begun when it was.
 pub(super) async fn run(
     shared: Arc<Shared>,
     api: Arc<dyn StreamApi>,
+    newest: bool,
     stop: CancellationToken,
 ) -> Result<(), EngineError> {
     let mut stream = Stream::load(shared, api).await?;
-    let ended = stream.follow(&stop).await;
+    let predecessors = stream.predecessors().await?;
+    if !newest && !predecessors.contains(&stream.api.identity().id) {
+        return Ok(());
+    }
+    let ended = match stream.follow_on(&predecessors).await {
+        Ok(()) => stream.follow(&stop).await,
+        Err(error) => Err(error),
+    };
     stop.cancel();
     let drained = stream.drain().await;
     ended.and(drained)
@@ -99,7 +111,7 @@ impl Stream {
             self.start_ready(stop);
             if self.is_complete() {
                 watched.finished();
-                return Ok(());
+                return self.switched_off();
             }
             let soon = self.shared.settings.once || !self.missing().is_empty();
             let next_list = if soon { discovery.min(2 * BETWEEN_LISTS) } else { discovery };
@@ -110,6 +122,59 @@ impl Stream {
                 () = self.shared.clock.sleep(next_list) => true,
                 () = stop.cancelled() => return Ok(()),
             };
+        }
+    }
+
+    /// The streams of the same origin that this pipeline has read, this one included.
+    async fn predecessors(&self) -> Result<Vec<String>, EngineError> {
+        let Some(origin) = &self.api.identity().origin else { return Ok(Vec::new()) };
+        let stored = load_patiently(&*self.shared.state, &self.shared.clock, origin).await?;
+        Ok(stored.into_iter().filter(|(key, _)| key.sink == STREAMS).map(|(key, _)| key.shard.to_string()).collect())
+    }
+
+    /// Begins a stream that may follow others of its origin: between them, changes went unrecorded. The gap is marked in
+    /// the lake before anything of this stream is, and then the stream is remembered.
+    async fn follow_on(&mut self, predecessors: &[String]) -> Result<(), EngineError> {
+        let identity = self.api.identity().clone();
+        let Some(origin) = identity.origin.filter(|_| !predecessors.contains(&identity.id)) else { return Ok(()) };
+        if !predecessors.is_empty() {
+            let what =
+                format!("the stream of {origin} was made anew: changes between its end and {} are lost", identity.id);
+            self.gap("made-anew", &what)?;
+            self.list().await?;
+            if let Some(first) = self.list.shards.first() {
+                let mut lake = self.shared.lake.open_shard(self.api.identity(), &first.id, None).await?;
+                if lake.is_new() {
+                    lake.mark_gap(&what).await?;
+                    self.shared.totals.gap();
+                }
+            }
+        }
+        let key = CheckpointKey { stream: origin, shard: ShardId::new(identity.id), sink: STREAMS.to_owned() };
+        let begun = Checkpoint::Start(StartAt::TrimHorizon);
+        Ok(save_patiently(&*self.shared.state, &self.shared.clock, &key, &begun).await?)
+    }
+
+    /// A stream that ends because it was switched off leaves changes unrecorded until another is made.
+    fn switched_off(&self) -> Result<(), EngineError> {
+        match &self.api.identity().origin {
+            Some(origin) if !self.list.enabled => {
+                let what = format!("the stream of {origin} was switched off; all it had is in the lake");
+                self.gap("switched-off", &what)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts and tells a gap, and stops if the pipeline says so.
+    fn gap(&self, reason: &str, what: &str) -> Result<(), EngineError> {
+        let identity = self.api.identity();
+        let stream = identity.table.as_deref().unwrap_or(&identity.id);
+        self.shared.metrics.gaps.with([stream, reason]).inc();
+        tracing::error!(stream, reason, what, "changes are not recorded");
+        match self.shared.settings.on_gap {
+            OnGap::Fail => Err(EngineError::Gap(what.to_owned())),
+            OnGap::Resume => Ok(()),
         }
     }
 
@@ -145,22 +210,17 @@ impl Stream {
         self.ask_for_missing().await
     }
 
-    /// Asks for every shard that the list should have and has not: parents, and shards that were begun. "Not found" is
-    /// the proof that nothing of it can come any more; an iterator proves that the list is incomplete, and its children
-    /// go on waiting.
+    /// Asks for every shard that the list should have and has not: parents, and shards that were begun. The children of
+    /// one that is not proven to be gone go on waiting.
     async fn ask_for_missing(&mut self) -> Result<(), EngineError> {
         for shard in self.missing() {
-            match self.api.shard_iterator(&shard, ReadFrom::TrimHorizon).await {
-                Err(StreamError::NotFound(_) | StreamError::Trimmed) if self.checkpoints.contains_key(&shard) => {
-                    // It was not read to its end: its task will find the gap.
-                    self.list.shards.push(ShardInfo { id: shard, parents: Vec::new(), closed: true });
-                }
-                Err(StreamError::NotFound(_) | StreamError::Trimmed) => {
-                    tracing::debug!(%shard, "a parent shard has been trimmed; its children are roots");
-                    self.gone.insert(shard);
-                }
-                Err(StreamError::Fatal(what)) => return Err(EngineError::Source(what)),
-                Ok(_) | Err(_) => {}
+            let gone = is_gone(&*self.api, &shard).await.map_err(|error| EngineError::Source(error.to_string()))?;
+            if gone && self.checkpoints.contains_key(&shard) {
+                // It was not read to its end: its task will find the gap.
+                self.list.shards.push(ShardInfo { id: shard, parents: Vec::new(), closed: true });
+            } else if gone {
+                tracing::debug!(%shard, "a parent shard has been trimmed; its children are roots");
+                self.gone.insert(shard);
             }
         }
         Ok(())
@@ -257,24 +317,24 @@ impl Stream {
     async fn drain(&mut self) -> Result<(), EngineError> {
         let mut ended = Ok(());
         while let Some(done) = self.tasks.join_next().await {
-            ended = ended.and(finished(done));
+            ended = ended.and(finished(done).map(drop));
         }
         ended
     }
 }
 
 /// Waits longer and longer, and says so now and then.
-pub(super) struct Patience {
+pub(crate) struct Patience {
     clock: Clock,
     faults: u32,
 }
 
 impl Patience {
-    pub(super) fn new(clock: &Clock) -> Self {
+    pub(crate) fn new(clock: &Clock) -> Self {
         Self { clock: clock.clone(), faults: 0 }
     }
 
-    pub(super) async fn wait(&mut self, why: &str) {
+    pub(crate) async fn wait(&mut self, why: &str) {
         self.faults += 1;
         if self.faults.is_multiple_of(8) {
             tracing::warn!(why, faults = self.faults, "the source keeps failing; still trying");

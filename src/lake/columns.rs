@@ -280,6 +280,11 @@ fn push_set(takes: AttributeType, values: &mut Values, value: &Value<'_>) -> Res
     fits
 }
 
+/// Whether a column of this type holds `value` exactly; otherwise it goes to `_rest`.
+pub fn fits(takes: AttributeType, storage: &ColumnType, value: &Value<'_>) -> Result<bool, Malformed> {
+    ColumnBuilder::new(takes, storage).append(0, value)
+}
+
 /// The type of every attribute of `image` that has no column and should get one, for [`TableSchema::grown`].
 pub fn new_attributes(
     image: &str,

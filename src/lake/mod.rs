@@ -2,7 +2,7 @@
 //!
 //! A shard's rows collect in [`shard::LakeShard`] until [`roll`] says that it is time; then a [`range`] object is
 //! created, then its files, and only then is the position a checkpoint. [`schema`] and [`registry`] say which column
-//! holds what, [`columns`] and [`rows`] build them, [`file`] encodes them, [`placement`] finds their folder, [`settle`]
+//! holds what, [`columns`] and [`rows`] build them, [`mod@file`] encodes them, [`placement`] finds their folder, [`settle`]
 //! knows what an unanswered request means.
 
 use std::collections::HashMap;
@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::source::StreamIdentity;
 
 pub mod columns;
+mod dead_letter;
 pub mod file;
 mod open_file;
 pub mod partition;

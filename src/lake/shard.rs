@@ -10,10 +10,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Serialize;
 use tokio::time::Instant;
 
 use super::columns::{self, Misfits, NotAdded};
+use super::dead_letter;
 use super::file::FileWriter;
 use super::open_file::{FinishedFile, OpenFile, finish_files};
 use super::placement::Placement;
@@ -89,17 +89,6 @@ struct OpenRange {
     misfits: Misfits,
 }
 
-/// A record that is no change, as it is kept.
-#[derive(Serialize)]
-struct DeadLetter<'a> {
-    stream_shard: &'a str,
-    sequence: String,
-    sub: u32,
-    table: Option<&'a str>,
-    reason: String,
-    payload_base64: String,
-}
-
 impl LakeShard {
     pub(super) async fn open(
         lake: Arc<Lake>,
@@ -133,6 +122,11 @@ impl LakeShard {
     /// The record behind which reading has to go on; `None`: from the shard's beginning.
     pub fn position(&self) -> Option<Position> {
         self.last
+    }
+
+    /// Whether its chain has no range yet.
+    pub fn is_new(&self) -> bool {
+        self.next == 0
     }
 
     /// The last range that is durable, for the checkpoint.
@@ -382,17 +376,7 @@ impl LakeShard {
     fn bury(&mut self, record: &Record, table: Option<&TableName>, reason: String) -> Result<(), LakeError> {
         let position = record.position;
         tracing::warn!(shard = %self.place.chain.shard(), %position, reason, "a record is no change; it goes to the dead letters");
-        let letter = DeadLetter {
-            stream_shard: self.place.chain.shard().as_str(),
-            sequence: position.sequence.to_sortable(),
-            sub: position.sub,
-            table: table.map(|table| &**table),
-            reason,
-            payload_base64: base64_simd::STANDARD.encode_to_string(&record.payload),
-        };
-        // A struct of strings and numbers always serialises.
-        self.open.dead_letters.extend(serde_json::to_vec(&letter).unwrap_or_default());
-        self.open.dead_letters.push(b'\n');
+        dead_letter::append(&mut self.open.dead_letters, self.place.chain.shard(), record, table, &reason);
         self.open.undecodable += 1;
         self.open.records += 1;
         Ok(())
@@ -472,7 +456,7 @@ impl LakeShard {
 }
 
 /// Where nobody has named a table's keys, its first change does.
-fn with_keys(rules: &Arc<TableRules>, schema: &TableSchema, change: &Envelope<'_>) -> Arc<TableRules> {
+pub(crate) fn with_keys(rules: &Arc<TableRules>, schema: &TableSchema, change: &Envelope<'_>) -> Arc<TableRules> {
     let mut keys = Vec::new();
     if let (true, 0, Some(image)) = (rules.keys.is_empty(), schema.version, change.keys) {
         // Broken keys name none; the change will be found broken where it is added.
@@ -484,7 +468,8 @@ fn with_keys(rules: &Arc<TableRules>, schema: &TableSchema, change: &Envelope<'_
     if keys.is_empty() { rules.clone() } else { Arc::new(TableRules { keys, ..(**rules).clone() }) }
 }
 
-fn look_for_new(
+/// The attributes of a change that have no column and should get one.
+pub(crate) fn look_for_new(
     change: &Envelope<'_>,
     schema: &TableSchema,
     rules: &TableRules,

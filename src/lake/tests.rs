@@ -24,7 +24,7 @@ const NO_HURRY: RollLimits =
     RollLimits { bytes: 1 << 30, rows: 1 << 30, age: Duration::from_secs(3600), idle: Duration::from_secs(3600) };
 
 fn stream() -> StreamIdentity {
-    StreamIdentity { id: "stream".to_owned(), table: Some("T".into()) }
+    StreamIdentity { id: "stream".to_owned(), table: Some("T".into()), origin: None }
 }
 
 async fn open(store: &Arc<MemoryStore>, rules: TableRules) -> Arc<Lake> {

@@ -98,7 +98,8 @@ impl Write for Harmless<'_> {
     }
 }
 
-fn is_harmful(c: char) -> bool {
+/// Whether a character would end the line, steer a terminal or turn the direction of writing.
+pub(crate) fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}' | '\u{feff}')
 }

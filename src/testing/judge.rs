@@ -23,7 +23,7 @@ pub fn checkpoints_behind_lake(
     objects: &Objects,
     stream: &str,
 ) -> Result<(), String> {
-    let stream = StreamIdentity { id: stream.to_owned(), table: None };
+    let stream = StreamIdentity { id: stream.to_owned(), table: None, origin: None };
     for (key, checkpoint) in state {
         let Checkpoint::At { position, range: Some(n) } = checkpoint else { continue };
         let path = Chain::new(&stream, &key.shard).range_path(*n);

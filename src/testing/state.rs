@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::BoxFuture;
-use crate::checkpoint::{Checkpoint, CheckpointKey, StateError, StateStore};
+use crate::checkpoint::{Checkpoint, CheckpointKey, Saved, StateError, StateStore};
 use crate::clock::Clock;
 
 pub use conformance::conformance;
@@ -43,6 +43,11 @@ impl MemoryState {
 impl StateStore for MemoryState {
     fn load<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
         Box::pin(async move { Ok(self.snapshot().into_iter().filter(|(key, _)| key.stream == stream).collect()) })
+    }
+
+    fn survey(&self) -> BoxFuture<'_, Result<Vec<Saved>, StateError>> {
+        let saved = |(key, checkpoint)| Saved { key, checkpoint, at: None };
+        Box::pin(async move { Ok(self.snapshot().into_iter().map(saved).collect()) })
     }
 
     fn save<'a>(&'a self, key: &'a CheckpointKey, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>> {
@@ -138,6 +143,10 @@ impl FaultyState {
 impl StateStore for FaultyState {
     fn load<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<(CheckpointKey, Checkpoint)>, StateError>> {
         Box::pin(self.suffer(self.inner.load(stream)))
+    }
+
+    fn survey(&self) -> BoxFuture<'_, Result<Vec<Saved>, StateError>> {
+        Box::pin(self.suffer(self.inner.survey()))
     }
 
     fn save<'a>(&'a self, key: &'a CheckpointKey, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<(), StateError>> {

@@ -64,6 +64,7 @@ struct World {
     page_records: usize,
     list_page: usize,
     ended_early: bool,
+    enabled: bool,
     kinesis: bool,
 }
 
@@ -102,13 +103,14 @@ impl SimulatedStream {
             page_records: random.random_range(1..40),
             list_page: random.random_range(1..5),
             ended_early: false,
+            enabled: true,
             random,
             faults: StreamFaults::NONE,
             shards: vec![root],
             next_sequence,
             kinesis,
         };
-        let identity = StreamIdentity { id: id.to_owned(), table: None };
+        let identity = StreamIdentity { id: id.to_owned(), table: None, origin: Some("simulated".to_owned()) };
         Self { identity, clock, world: Arc::new(Mutex::new(world)) }
     }
 
@@ -160,6 +162,15 @@ impl SimulatedStream {
         }
     }
 
+    /// Switches the stream off: its shards are closed, and there will be no others.
+    pub fn switch_off(&self) {
+        let mut world = self.world();
+        world.enabled = false;
+        for shard in &mut world.shards {
+            shard.closed = true;
+        }
+    }
+
     /// Trims everything that has been written so far.
     pub fn trim(&self) {
         for shard in &mut self.world().shards {
@@ -200,7 +211,7 @@ impl SimulatedStream {
             }
         }
         let next = (end < world.shards.len()).then(|| end.to_string());
-        Ok(ShardPage { shards, next, enabled: true })
+        Ok(ShardPage { shards, next, enabled: world.enabled })
     }
 
     fn iterator(&self, id: &ShardId, from: ReadFrom) -> Result<ShardIterator, StreamError> {

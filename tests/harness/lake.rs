@@ -79,7 +79,7 @@ impl Leads {
                 continue;
             }
             self.checkpoints += 1;
-            let stream = StreamIdentity { id: text("stream").to_owned(), table: None };
+            let stream = StreamIdentity { id: text("stream").to_owned(), table: None, origin: None };
             let chain = Chain::new(&stream, &ShardId::new(text("shard")));
             let found = match text("checkpoint") {
                 "TRIM_HORIZON" | "LATEST" | "AT_TIMESTAMP" => Ok(()),

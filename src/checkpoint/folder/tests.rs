@@ -59,6 +59,9 @@ async fn one_process_at_a_time_and_the_second_is_told_who_holds_it() {
     state.save(&key("a"), &at(2, 1)).await.unwrap();
     assert_eq!(reader.load("arn:x/y").await.unwrap(), [(key("a"), at(2, 1))]);
     fatal(reader.save(&key("a"), &at(3, 1)).await);
+    let [saved] = &reader.survey().await.unwrap()[..] else { panic!("one checkpoint") };
+    assert_eq!((&saved.key, &saved.checkpoint), (&key("a"), &at(2, 1)));
+    assert!(saved.at.is_some_and(|micros| (0..60_000_000).contains(&(Clock::system().wall_micros() - micros))));
 
     drop(state);
     open(&folder);
@@ -125,6 +128,7 @@ async fn a_read_only_look_needs_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let reader = FolderState::open_read_only(&folder.path().join("none"));
     assert_eq!(reader.load("arn:x/y").await.unwrap(), []);
+    assert_eq!(reader.survey().await.unwrap(), []);
     assert!(!folder.path().join("none").exists());
 }
 

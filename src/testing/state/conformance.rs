@@ -16,6 +16,7 @@ pub async fn conformance(store: &dyn StateStore) {
     none_goes_backward(store).await;
     keys_do_not_meet(store).await;
     many_shards_are_loaded_to_the_last(store).await;
+    a_survey_sees_all_streams(store).await;
 }
 
 /// One of each kind, in ascending order: for equals in rank, those of a kind stand in one inner list.
@@ -113,6 +114,15 @@ async fn many_shards_are_loaded_to_the_last(store: &dyn StateStore) {
     assert_eq!(load(store, "many").await, expected);
 }
 
+async fn a_survey_sees_all_streams(store: &dyn StateStore) {
+    let surveyed = survey(store).await;
+    assert!(surveyed.is_sorted_by_key(|(key, _)| key.clone()), "a survey is ordered");
+    for stream in ["round-trip", "names", "many", "a/b"] {
+        let of_stream: Vec<_> = surveyed.iter().filter(|(key, _)| key.stream == stream).cloned().collect();
+        assert_eq!(of_stream, load(store, stream).await, "stream {stream}");
+    }
+}
+
 fn flat_ladder() -> impl Iterator<Item = (usize, Checkpoint)> {
     ladder().into_iter().enumerate().flat_map(|(rank, equals)| equals.into_iter().map(move |one| (rank, one)))
 }
@@ -133,6 +143,17 @@ async fn save(store: &dyn StateStore, key: &CheckpointKey, checkpoint: &Checkpoi
         }
     }
     panic!("{key:?} could not be saved in 100 attempts");
+}
+
+async fn survey(store: &dyn StateStore) -> Vec<(CheckpointKey, Checkpoint)> {
+    for _ in 0..100 {
+        match store.survey().await {
+            Ok(found) => return found.into_iter().map(|saved| (saved.key, saved.checkpoint)).collect(),
+            Err(StateError::Transient(_)) => {}
+            Err(error) => panic!("surveying: {error}"),
+        }
+    }
+    panic!("there was no survey in 100 attempts");
 }
 
 async fn load(store: &dyn StateStore, stream: &str) -> Vec<(CheckpointKey, Checkpoint)> {

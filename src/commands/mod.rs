@@ -1,0 +1,50 @@
+//! The commands that only look: what comes ([`tail`]), which columns it would get ([`schema`]), how far it has come
+//! ([`positions`]). None of them writes to the state or the lake.
+
+mod change;
+mod follow;
+mod positions;
+mod schema;
+mod tail;
+mod text;
+
+pub use positions::positions;
+pub use schema::schema;
+pub use tail::tail;
+
+use std::io;
+
+use crate::assembly::AssemblyError;
+use crate::checkpoint::StateError;
+use follow::FollowError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The pipeline could not be put together.
+    #[error(transparent)]
+    Assembly(#[from] AssemblyError),
+    /// The state refuses.
+    #[error("state: {0}")]
+    State(#[from] StateError),
+    /// The source refuses.
+    #[error("{0}")]
+    Source(String),
+    /// What was found can't be printed.
+    #[error("can't write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl From<FollowError> for CommandError {
+    fn from(FollowError(what): FollowError) -> Self {
+        Self::Source(what)
+    }
+}
+
+/// A reader of the output that went away (`| head`) is no failure.
+fn unless_closed(done: Result<(), CommandError>) -> Result<(), CommandError> {
+    match done {
+        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
