@@ -23,7 +23,7 @@ discovery = "1s"
 
 [lake]
 path = "s3://lake-bucket/some/prefix"
-roll = { age = "300ms", idle = "100ms" }
+roll = { age = "100ms" }
 "#;
 
 #[test]
@@ -50,7 +50,7 @@ fn killed_two_hundred_times_under_load_nothing_is_lost_or_twice() {
             writing.take().map(crate::harness::Tool::finish);
             seed += 1;
             let seed = seed.to_string();
-            let load = ["--seconds", "60", "--seed", &seed, "--rollover-url", &rollover, "--rollovers", "4"];
+            let load = ["--seconds", "20", "--seed", &seed, "--rollover-url", &rollover, "--rollovers", "2"];
             writing = Some(tools().start("write_dynamodb.py", &[&writer[..], &load].concat()));
         }
         let before = proxy.chains_opened();

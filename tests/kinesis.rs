@@ -23,7 +23,7 @@ roll = { age = "1s" }
 #[test]
 fn a_daemon_follows_shards_that_split_and_merge_under_load() {
     let server = Kinesis::start();
-    let work = Work::new().set("AWS_ENDPOINT_URL_KINESIS", server.endpoint()).set("RUST_LOG", "warn,watershed=debug");
+    let work = Work::new().set("AWS_ENDPOINT_URL_KINESIS", server.endpoint());
     work.write("guide.toml", PIPELINE);
     let (endpoint, history) = (server.endpoint(), work.text("history.ndjson"));
     let writer = ["--endpoint", &endpoint, "--stream", "guide", "--history", &history];

@@ -8,6 +8,10 @@ mod harness;
 
 mod dynamodb;
 mod faults;
+mod hostile;
 mod kill;
 mod kinesis;
+mod memory;
 mod quickstart;
+mod s3;
+mod wrong_input;

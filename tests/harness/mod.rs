@@ -3,6 +3,7 @@
 pub mod http;
 pub mod lake;
 pub mod proxy;
+pub mod recorded;
 pub mod servers;
 
 use std::fs::{self, File};
@@ -247,7 +248,12 @@ impl Work {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(arguments);
+        self.prepared(command)
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_") || name == "RUST_LOG") {
             command.env_remove(name);
         }
@@ -260,10 +266,22 @@ impl Work {
         self.spawn(arguments).wait()
     }
 
+    /// Runs the binary where no file can grow beyond so many blocks of 512 bytes: writing more fails, as on a full disk.
+    pub fn run_with_file_limit(&self, blocks: u32, arguments: &[&str]) -> Ended {
+        let mut command = Command::new("sh");
+        // The signal would kill it; without, the write fails.
+        command.args(["-c", r#"trap '' XFSZ; ulimit -f "$1"; shift; exec "$@""#, "sh", &blocks.to_string()]);
+        command.arg(binary()).args(arguments);
+        Self::start(self.prepared(command)).wait()
+    }
+
     /// Starts the binary.
     pub fn spawn(&self, arguments: &[&str]) -> Running {
+        Self::start(self.command(arguments))
+    }
+
+    fn start(mut command: Command) -> Running {
         let (out, log) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
-        let mut command = self.command(arguments);
         command.stdout(out.reopen().unwrap()).stderr(log.reopen().unwrap());
         Running { child: Guarded::spawn(&mut command), out, log }
     }

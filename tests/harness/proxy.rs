@@ -132,27 +132,19 @@ impl Shared {
         connection.set_nodelay(true)?;
         let mut client = connection.try_clone()?;
         let mut from = BufReader::new(connection);
-        while let Some(mut request) = Message::read_head(&mut from)? {
-            if request.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
-                client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
-            }
-            request.read_body(&mut from, false)?;
-            let is_head = request.target().0 == "HEAD";
-            match self.answer(&request)? {
-                Some(answer) => {
-                    let length = match answer.header("content-length") {
-                        Some(length) if is_head => length.parse().unwrap_or_default(),
-                        _ => answer.body.len(),
-                    };
-                    client.write_all(&answer.head(length))?;
-                    client.write_all(&answer.body)?;
-                }
-                None => client.shutdown(Shutdown::Both)?,
-            }
-            // The head has said so.
-            break;
+        // One request a connection, as the answer's head says.
+        let Some(mut request) = Message::read_head(&mut from)? else { return Ok(()) };
+        if request.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
+            client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        Ok(())
+        request.read_body(&mut from, false)?;
+        let Some(answer) = self.answer(&request)? else { return client.shutdown(Shutdown::Both) };
+        let length = match answer.header("content-length") {
+            Some(length) if request.target().0 == "HEAD" => length.parse().unwrap_or_default(),
+            _ => answer.body.len(),
+        };
+        client.write_all(&answer.head(length))?;
+        client.write_all(&answer.body)
     }
 
     /// The answer; `None`: the connection breaks.
