@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::harness::lake::{Leads, Place, walk};
 use crate::harness::servers::DynamoDbLocal;
-use crate::harness::{Work, count_lines, judge, tools, wait_for};
+use crate::harness::{Work, count_lines, judge, show, tools, wait_for};
 
 /// A pipeline over all four tables into a folder, with short times.
 const PIPELINE: &str = r#"
@@ -53,7 +53,7 @@ fn a_daemon_follows_shards_that_roll_over_under_load() {
     assert_eq!(chains.chains, 4 * 6, "all shards of all generations: {chains:?}");
     let leads = Leads::default().find(&Place::Folder(work.path("lake")), &work.path("state"));
     assert!(leads.is_empty(), "{leads:#?}");
-    println!("dynamodb under load: {written} -> {} {chains:?}", verdict.0);
+    show(&format!("dynamodb under load: {written} -> {} {chains:?}", verdict.0));
     assert!(drained.stdout.contains("INSERT"), "{}", drained.stdout);
     assert!(!once.stderr.contains("ERROR"), "{}", once.stderr);
 }
@@ -82,5 +82,5 @@ fn closed_parents_with_unread_records_are_read_first() {
     assert_eq!(verdict.count("rows"), count_lines(&history) as u64);
     let nothing = work.run(&["run", "guide.toml", "--once"]).expect(0);
     assert!(nothing.stdout.contains("Nothing new"), "{}", nothing.stdout);
-    println!("dynamodb, four generations at once: {}", verdict.0);
+    show(&format!("dynamodb, four generations at once: {}", verdict.0));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::harness::lake::{Leads, Place, walk};
 use crate::harness::proxy::{FAULTS, Proxy};
 use crate::harness::servers::{Kinesis, MiniStack};
-use crate::harness::{Work, count_lines, judge, rest, tools, wait_for};
+use crate::harness::{Work, count_lines, judge, rest, show, tools, wait_for};
 
 const PIPELINE: &str = r#"
 name = "guide"
@@ -69,11 +69,11 @@ fn whatever_s3_answers_the_lake_comes_out_exact() {
     let verdict = judge(&folder, &work.path("history.ndjson"), &[]);
     let chains = walk(&folder);
     assert_eq!(verdict.count("rows"), count_lines(&work.path("history.ndjson")) as u64);
-    println!(
+    show(&format!(
         "faults: {:?}, {refused} refused by the outage; {written}, during the outage {during_outage}; checkpoints looked \
          at {}, ahead 0; {} {chains:?}",
         proxy.injected(),
         leads.checkpoints,
         verdict.0
-    );
+    ));
 }

@@ -8,7 +8,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::harness::lake::{Leads, Place, walk};
 use crate::harness::proxy::Proxy;
 use crate::harness::servers::{DynamoDbLocal, MiniStack};
-use crate::harness::{Work, count_lines, judge, now, rest, tools};
+use crate::harness::{Work, count_lines, judge, now, rest, show, tools};
 
 const KILLS: u32 = 200;
 
@@ -78,23 +78,23 @@ fn killed_two_hundred_times_under_load_nothing_is_lost_or_twice() {
         .start("check_lake.py", &["--lake", folder.to_str().unwrap(), "--history", history.to_str().unwrap()])
         .end();
     let count = |name: &str| said[name].as_u64().unwrap_or(u64::MAX);
-    println!(
+    show(&format!(
         "kills={kills} rows={} lost={} twice={} reordered={} checkpoint_ahead={}",
         count("rows"),
         count("lost"),
         count("twice"),
         count("reordered"),
         ahead.len()
-    );
+    ));
     assert!(ahead.is_empty(), "{ahead:#?}");
     assert!(status.success(), "{said}\n{log}");
     assert_eq!(count("rows"), count_lines(&history) as u64);
     let chains = walk(&folder);
-    println!(
+    show(&format!(
         "ranges completed after a kill: {completed}; checkpoints looked at: {}; {chains:?}; {:.0} s of lives and deaths",
         leads.checkpoints,
         lives.as_secs_f64()
-    );
+    ));
     // Otherwise the kills hit nothing.
     assert!(completed >= 10 && chains.ranges > u64::from(KILLS), "{completed}");
     judge(&folder, &history, &[]);

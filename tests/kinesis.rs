@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::harness::lake::{Leads, Place, walk};
 use crate::harness::servers::Kinesis;
-use crate::harness::{Work, count_lines, judge, tools, wait_for};
+use crate::harness::{Work, count_lines, judge, show, tools, wait_for};
 
 const PIPELINE: &str = r#"
 name = "guide"
@@ -47,5 +47,5 @@ fn a_daemon_follows_shards_that_split_and_merge_under_load() {
     assert!(chains.chains > 10, "{chains:?}");
     let leads = Leads::default().find(&Place::Folder(work.path("lake")), &work.path("state"));
     assert!(leads.is_empty(), "{leads:#?}");
-    println!("kinesis under load: {written} -> {} {chains:?}", verdict.0);
+    show(&format!("kinesis under load: {written} -> {} {chains:?}", verdict.0));
 }

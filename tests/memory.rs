@@ -9,7 +9,7 @@ use crate::harness::lake::{Place, walk};
 use crate::harness::proxy::Proxy;
 use crate::harness::recorded::Recording;
 use crate::harness::servers::MiniStack;
-use crate::harness::{Running, Work, now, rest, wait_for};
+use crate::harness::{Running, Work, now, rest, show, wait_for};
 
 const SHARDS: usize = 500;
 const CHANGES: usize = 160;
@@ -82,7 +82,7 @@ fn five_hundred_shards_and_an_s3_that_hangs() {
     }
     proxy.block(false);
     let at_the_end = watch(process);
-    println!(
+    show(&format!(
         "memory: budget {} MiB, {SHARDS} shards with {} MiB of changes; base {} MiB, blocked {} MiB, peak {} MiB; {:.0} s",
         BUDGET >> 20,
         (SHARDS * content.len()) >> 20,
@@ -90,7 +90,7 @@ fn five_hundred_shards_and_an_s3_that_hangs() {
         highest >> 20,
         at_the_end >> 20,
         since.elapsed().as_secs_f64()
-    );
+    ));
     let folder = Place::s3(s3.port, "lake-bucket", "lake").fetch(&work.path("fetched"));
     assert_eq!(walk(&folder).rows, (SHARDS * CHANGES) as u64);
     assert!(at_the_end < BUDGET + BASE, "peak {} MiB", at_the_end >> 20);

@@ -7,6 +7,7 @@ pub mod recorded;
 pub mod servers;
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -338,6 +339,15 @@ impl Running {
             |file: &tempfile::NamedTempFile| String::from_utf8_lossy(&fs::read(file.path()).unwrap()).into_owned();
         Ended { code: status.code(), stdout: read(&self.out), stderr: read(&self.log) }
     }
+}
+
+// -- what people should see ---------------------------------------------------------------------------------------------
+
+/// Prints figures also where the test passes: libtest keeps back only what goes through `println!`.
+pub fn show(figures: &str) {
+    let mut out = std::io::stdout().lock();
+    // A closed pipe is no reason to fail.
+    let _ = writeln!(out, "{figures}").and_then(|()| out.flush());
 }
 
 // -- the judge -------------------------------------------------------------------------------------------------------
