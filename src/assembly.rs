@@ -109,6 +109,11 @@ impl<'a> Assembly<'a> {
             },
             tables,
             default_rules: Arc::new(table_rules(lake, "")),
+            only: match &self.pipeline.source.origin {
+                // A Kinesis stream may carry more tables than the pipeline wants.
+                Origin::Kinesis { tables: Some(tables), .. } => Some(tables.iter().cloned().collect()),
+                _ => None,
+            },
         })
     }
 

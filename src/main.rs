@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         LogFormat::Text => telemetry::log::LogFormat::Text,
         LogFormat::Json => telemetry::log::LogFormat::Json,
     };
-    if let Err(error) = telemetry::log::init(format) {
+    if let Err(error) = telemetry::log::init(format, cli.verbose) {
         eprintln!("watershed: {error}");
         return EXIT_WRONG.into();
     }

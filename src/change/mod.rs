@@ -4,4 +4,4 @@ mod position;
 mod record;
 
 pub use position::{NotASequenceNumber, Position, SequenceNumber, ShardId};
-pub use record::{Batch, Channel, Record, TableName};
+pub use record::{Channel, Record, TableName};

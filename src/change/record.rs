@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Position, ShardId};
+use super::Position;
 
 /// The name of a DynamoDB table.
 pub type TableName = Arc<str>;
@@ -32,13 +32,4 @@ pub struct Record {
     /// The change's JSON object as the channel delivers it (for Kinesis after base64 and de-aggregation). Outside
     /// bytes: nothing about them has been checked.
     pub payload: Bytes,
-}
-
-/// Consecutive records of one shard, in shard order.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// The shard all of them come from.
-    pub shard: ShardId,
-    /// The records, in the order of their positions.
-    pub records: Vec<Record>,
 }

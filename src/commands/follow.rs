@@ -15,9 +15,11 @@ use crate::checkpoint::{Checkpoint, StartAt};
 use crate::clock::Clock;
 use crate::engine::Patience;
 use crate::engine::budget::{Budget, Reservation};
-use crate::source::lineage::{Lineage, StartPolicy, first_checkpoints};
+use crate::source::lineage::{self, StartPolicy, first_checkpoints};
 use crate::source::reader::{Page, Read, ReadError, ShardReader};
-use crate::source::{ReadFrom, ShardList, StreamApi, StreamError, StreamFinder, StreamIdentity, list_all};
+use crate::source::{
+    ReadFrom, ShardInfo, ShardList, StreamApi, StreamError, StreamFinder, StreamIdentity, is_gone, list_all,
+};
 
 /// The least time between two lists of shards.
 const BETWEEN_LISTS: Duration = Duration::from_secs(1);
@@ -141,7 +143,8 @@ struct Stream {
     /// Where the shards of the first list begin, unless with their first record.
     starts: HashMap<ShardId, ReadFrom>,
     listed_before: bool,
-    lineage: Lineage,
+    /// Parents that the service no longer has.
+    gone: HashSet<ShardId>,
     finished: HashSet<ShardId>,
     begun: HashSet<ShardId>,
     reading: JoinSet<Result<ShardId, FollowError>>,
@@ -156,7 +159,7 @@ impl Stream {
             list: ShardList { shards: Vec::new(), enabled: true },
             starts: HashMap::new(),
             listed_before: false,
-            lineage: Lineage::default(),
+            gone: HashSet::new(),
             finished: HashSet::new(),
             begun: HashSet::new(),
             reading: JoinSet::new(),
@@ -174,7 +177,7 @@ impl Stream {
                 }
                 // An ended shard's children may not have been listed yet.
                 let discovery = self.api.pace().discovery;
-                let soon = ended_any || self.lineage.in_doubt();
+                let soon = ended_any || !self.missing().is_empty();
                 let next_list = if soon { discovery.min(BETWEEN_LISTS) } else { discovery };
                 tokio::select! {
                     Some(done) = self.reading.join_next() => {
@@ -200,7 +203,6 @@ impl Stream {
                 Err(error) => return Err(FollowError(error.to_string())),
             }
         };
-        self.lineage.observe(&self.list.shards);
         if !std::mem::replace(&mut self.listed_before, true) {
             let now = self.follow.clock.wall_micros();
             for (shard, first) in first_checkpoints(&self.list.shards, self.follow.start, now) {
@@ -214,11 +216,23 @@ impl Stream {
                 }
             }
         }
+        for parent in self.missing() {
+            if is_gone(&*self.api, &parent).await.map_err(|error| FollowError(error.to_string()))? {
+                self.gone.insert(parent);
+            }
+        }
         Ok(())
     }
 
+    /// Parents that the list does not have, and of which it is not known whether they are gone.
+    fn missing(&self) -> Vec<ShardId> {
+        lineage::missing_parents(&self.list.shards, &self.finished, &self.gone).into_iter().cloned().collect()
+    }
+
     fn begin_ready(&mut self) {
-        for shard in self.lineage.ready(&self.list.shards, &self.finished, &self.begun.clone()) {
+        let ready = lineage::ready(&self.list.shards, &self.finished, &self.gone);
+        let ready: Vec<ShardInfo> = ready.into_iter().cloned().collect();
+        for shard in ready {
             if self.begun.insert(shard.id.clone()) {
                 let from = self.starts.get(&shard.id).copied().unwrap_or(ReadFrom::TrimHorizon);
                 let id = shard.id.clone();
@@ -231,7 +245,7 @@ impl Stream {
     fn is_complete(&self) -> bool {
         let bounded = self.api.pace().finite || !self.list.enabled;
         let all_read = self.list.shards.iter().all(|shard| self.finished.contains(&shard.id));
-        bounded && self.reading.is_empty() && !self.lineage.in_doubt() && all_read
+        bounded && self.reading.is_empty() && self.missing().is_empty() && all_read
     }
 }
 
@@ -337,8 +351,7 @@ mod tests {
             let clock = Clock::simulated(seed, 1_790_000_000_000_000);
             let stream = SimulatedStream::new("s", seed, clock.clone(), seed % 2 == 0);
             write(&stream, 100);
-            // A parent that is hidden twice counts as gone, and then nothing is known of an order.
-            stream.set_faults(StreamFaults { hidden: 0.0, throttled: 0.01, transient: 0.01, ..StreamFaults::MANY });
+            stream.set_faults(StreamFaults { throttled: 0.01, transient: 0.01, ..StreamFaults::MANY });
             let mut following = follow(&stream, &clock, StartPolicy::TrimHorizon);
             let mut seen = all(&mut following, &clock).await;
             // While it runs, shards come and go.

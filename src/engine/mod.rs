@@ -11,10 +11,13 @@
 pub mod budget;
 mod shard;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod totals;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -141,58 +144,46 @@ impl Engine {
     pub async fn run(&self, stop: CancellationToken) -> Result<(), EngineError> {
         let stop = stop.child_token();
         let mut running: JoinSet<(String, Result<(), EngineError>)> = JoinSet::new();
-        let mut known: HashMap<String, Arc<dyn StreamApi>> = HashMap::new();
-        let mut ended: Result<(), EngineError> = Ok(());
-        let mut discovery = None;
-        while !stop.is_cancelled() {
+        let mut streams = Streams::default();
+        let ended = loop {
             match self.find(&stop).await {
-                Ok(streams) => {
-                    for api in streams {
-                        discovery = Some(api.pace().discovery);
-                        let id = api.identity().id.clone();
-                        if !known.contains_key(&id) {
-                            let task = stream::run(self.shared.clone(), api.clone(), stop.child_token());
-                            known.insert(id.clone(), api);
-                            running.spawn(async move { (id, task.await) });
-                        }
-                    }
-                }
-                Err(error) => ended = ended.and(Err(error)),
+                Ok(found) => streams.found(found),
+                Err(error) => break Err(error),
             }
-            if ended.is_err() {
-                break;
+            for (api, newest) in streams.startable() {
+                let task = stream::run(self.shared.clone(), api.clone(), newest, stop.child_token());
+                running.spawn(async move { (api.identity().id.clone(), task.await) });
             }
+            let bounded = self.shared.settings.once || streams.are_finite();
             tokio::select! {
+                biased;
+                () = stop.cancelled() => break Ok(()),
                 Some(done) = running.join_next() => {
-                    if let Err(error) = finished(done) {
-                        ended = Err(error);
-                        break;
+                    match finished(done) {
+                        Ok(id) => streams.ended(&id),
+                        Err(error) => break Err(error),
                     }
-                    if running.is_empty() && self.is_bounded(&known) {
-                        break;
+                    if bounded && running.is_empty() && streams.waiting.is_empty() {
+                        break Ok(());
                     }
                 }
-                () = stop.cancelled() => break,
                 // A table's stream may be made anew at any time.
-                () = self.shared.clock.sleep(discovery.unwrap_or_default()), if !self.is_bounded(&known) => {}
+                () = self.shared.clock.sleep(streams.discovery()), if !bounded => {}
             }
-        }
+        };
         stop.cancel();
+        let mut drained = Ok(());
         while let Some(done) = running.join_next().await {
-            ended = ended.and(finished(done));
+            drained = drained.and(finished(done).map(drop));
         }
-        ended
-    }
-
-    /// Whether the run ends by itself.
-    fn is_bounded(&self, known: &HashMap<String, Arc<dyn StreamApi>>) -> bool {
-        self.shared.settings.once || known.values().all(|api| api.pace().finite)
+        ended.and(drained)
     }
 
     async fn find(&self, stop: &CancellationToken) -> Result<Vec<Arc<dyn StreamApi>>, EngineError> {
         let mut patience = stream::Patience::new(&self.shared.clock);
         loop {
             let found = tokio::select! {
+                biased;
                 found = self.finder.streams() => found,
                 () = stop.cancelled() => return Ok(Vec::new()),
             };
@@ -200,6 +191,7 @@ impl Engine {
                 Ok(streams) => return Ok(streams),
                 Err(StreamError::Throttled(why) | StreamError::Transient(why)) => {
                     tokio::select! {
+                        biased;
                         () = patience.wait(&why) => {}
                         () = stop.cancelled() => return Ok(Vec::new()),
                     }
@@ -210,15 +202,73 @@ impl Engine {
     }
 }
 
+/// The streams of a run: those of one origin are read one after the other.
+#[derive(Default)]
+struct Streams {
+    known: HashMap<String, Arc<dyn StreamApi>>,
+    /// Not begun yet, in the order of their making; with whether it is the newest of its origin.
+    waiting: Vec<(Arc<dyn StreamApi>, bool)>,
+    /// The origins of which a stream is being read.
+    reading: HashSet<String>,
+}
+
+impl Streams {
+    fn found(&mut self, streams: Vec<Arc<dyn StreamApi>>) {
+        let origins: Vec<_> = streams.iter().map(|api| api.identity().origin.clone()).collect();
+        for (at, api) in streams.into_iter().enumerate() {
+            let id = &api.identity().id;
+            if !self.known.contains_key(id) {
+                let newest = origins[at].is_none() || !origins[at + 1..].contains(&origins[at]);
+                self.known.insert(id.clone(), api.clone());
+                self.waiting.push((api, newest));
+            }
+        }
+    }
+
+    /// Takes the streams that may be begun now.
+    fn startable(&mut self) -> Vec<(Arc<dyn StreamApi>, bool)> {
+        let mut startable = Vec::new();
+        let reading = &mut self.reading;
+        self.waiting.retain(|(api, newest)| {
+            let free = reading.insert(origin_of(&**api));
+            if free {
+                startable.push((api.clone(), *newest));
+            }
+            !free
+        });
+        startable
+    }
+
+    fn ended(&mut self, id: &str) {
+        if let Some(api) = self.known.get(id) {
+            self.reading.remove(&origin_of(&**api));
+        }
+    }
+
+    fn are_finite(&self) -> bool {
+        self.known.values().all(|api| api.pace().finite)
+    }
+
+    fn discovery(&self) -> Duration {
+        self.known.values().map(|api| api.pace().discovery).min().unwrap_or_default()
+    }
+}
+
+fn origin_of(api: &dyn StreamApi) -> String {
+    let identity = api.identity();
+    identity.origin.as_ref().unwrap_or(&identity.id).clone()
+}
+
 type Joined = Result<(String, Result<(), EngineError>), tokio::task::JoinError>;
 
-/// A panic in a task is a bug: it is passed on, not swallowed.
-fn finished(done: Joined) -> Result<(), EngineError> {
+/// The id of what ended well. A panic in a task is a bug: it is passed on, not swallowed.
+fn finished(done: Joined) -> Result<String, EngineError> {
     match done {
-        Ok((_, result)) => result,
+        Ok((id, result)) => result.map(|()| id),
         Err(join) => match join.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Ok(()),
+            // Only a runtime that shuts down cancels a task.
+            Err(_) => Ok(String::new()),
         },
     }
 }

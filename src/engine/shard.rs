@@ -38,6 +38,8 @@ pub(super) struct ShardTask {
     pub(super) checkpoint: Option<Checkpoint>,
     /// Whether a parent of it was read here, so that every record of it is due.
     pub(super) follows: bool,
+    /// Whether the list says that it ends (it is closed, or has a child): then its tip is not enough, only its end is.
+    pub(super) ends: bool,
     pub(super) stop: CancellationToken,
 }
 
@@ -181,7 +183,7 @@ impl Shard {
         loop {
             let deadline = self.lake.deadline();
             tokio::select! {
-                biased;
+               biased;
                 delivery = pages.recv() => match delivery {
                     Some(Delivery { page, reservation }) => {
                         self.take(&page.records).await?;
@@ -218,6 +220,7 @@ impl Shard {
             stream: self.stream_label(),
             watched: self.watched.clone(),
             recovering: self.recovering.clone(),
+            ends: self.task.ends,
             stop: self.task.stop.clone(),
         }
     }
@@ -319,7 +322,10 @@ fn count(shared: &Shared, range: &Committed, took: Duration) {
     }
     metrics.ranges_committed.with([]).inc();
     metrics.undecodable.with([]).inc_by(range.undecodable);
-    metrics.unknown_types.with([]).inc_by(range.misfits.unknown);
+    for (table, values) in &range.to_rest {
+        metrics.values_to_rest.with([table]).inc_by(*values);
+    }
+    metrics.unknown_types.with([]).inc_by(range.unknown);
     metrics.commit.with([]).observe(took.as_secs_f64());
     metrics.last_progress.with([]).set(shared.clock.wall_micros() as f64 / 1e6);
 }
@@ -337,6 +343,7 @@ struct Reading {
     stream: String,
     watched: Watched,
     recovering: Arc<AtomicBool>,
+    ends: bool,
     stop: CancellationToken,
 }
 
@@ -351,12 +358,14 @@ impl Reading {
         let mut empty_pages = 0;
         loop {
             let reservation = tokio::select! {
-                reservation = self.reserve(page_bytes) => reservation,
+                biased;
                 () = self.stop.cancelled() => return Stopped::Asked,
+                reservation = self.reserve(page_bytes) => reservation,
             };
             let read = tokio::select! {
-                read = reader.next() => read,
+                biased;
                 () = self.stop.cancelled() => return Stopped::Asked,
+                read = reader.next() => read,
             };
             let page = match read {
                 Ok(Read::Page(page)) => page,
@@ -366,7 +375,9 @@ impl Reading {
             page_bytes = (page.bytes + page.bytes / 2).max(LEAST_PAGE);
             empty_pages = if page.records.is_empty() { empty_pages + 1 } else { 0 };
             self.observe(reader, &page);
-            let at_tip = page.millis_behind.map_or(empty_pages >= EMPTY_PAGES_AT_TIP, |behind| behind == 0);
+            // Some servers always say that they are 0 behind: only an empty page proves it.
+            let nothing_left = |behind: i64| behind == 0 && page.records.is_empty();
+            let at_tip = page.millis_behind.map_or(empty_pages >= EMPTY_PAGES_AT_TIP, nothing_left);
             let pause = if page.records.is_empty() { self.pace.idle } else { self.pace.busy };
             if !page.records.is_empty() {
                 let mut reservation = reservation;
@@ -375,7 +386,7 @@ impl Reading {
                     return Stopped::Asked;
                 }
             }
-            if at_tip && (self.shared.settings.once || self.pace.finite) {
+            if at_tip && !self.ends && (self.shared.settings.once || self.pace.finite) {
                 return Stopped::Tip;
             }
             self.pause(pause).await;
@@ -391,6 +402,7 @@ impl Reading {
     async fn pause(&self, pause: Duration) {
         if !pause.is_zero() {
             tokio::select! {
+                biased;
                 () = self.shared.clock.sleep(pause) => {}
                 () = self.stop.cancelled() => {}
             }

@@ -1,6 +1,6 @@
 //! One stream: finds its shards, starts each when its parents are durably finished, and sees them to their end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::shard::{self, Ended, ShardTask};
-use super::{EngineError, Shared, finished};
+use super::{EngineError, OnGap, Shared, finished};
 use crate::change::ShardId;
 use crate::checkpoint::patient::{load_patiently, save_patiently};
 use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt};
 use crate::clock::Clock;
-use crate::source::lineage::{Lineage, first_checkpoints};
-use crate::source::{ShardInfo, ShardList, StreamApi, StreamError, list_all};
+use crate::source::lineage::{self, StartPolicy, first_checkpoints};
+use crate::source::{ShardInfo, ShardList, StreamApi, StreamError, is_gone, list_all};
 
 /// The sink under which the lake's positions are kept.
 pub(crate) const LAKE: &str = "lake";
@@ -26,14 +26,26 @@ pub(crate) const DISCOVERED: (&str, &str) = ("_stream", "_discovered");
 /// allows 10 a second for all readers of an account).
 const BETWEEN_LISTS: Duration = Duration::from_millis(500);
 
-/// Reads one stream to its end; see [`super::Engine::run`].
+/// The sink under which the streams of an origin are remembered.
+const STREAMS: &str = "_streams";
+
+/// Reads one stream to its end; see [`super::Engine::run`]. A stream that is not the `newest` of its origin is only read
+/// if reading it had begun when it was.
 pub(super) async fn run(
     shared: Arc<Shared>,
     api: Arc<dyn StreamApi>,
+    newest: bool,
     stop: CancellationToken,
 ) -> Result<(), EngineError> {
     let mut stream = Stream::load(shared, api).await?;
-    let ended = stream.follow(&stop).await;
+    let predecessors = stream.predecessors().await?;
+    if !newest && !predecessors.contains(&stream.api.identity().id) {
+        return Ok(());
+    }
+    let ended = match stream.follow_on(&predecessors).await {
+        Ok(()) => stream.follow(&stop).await,
+        Err(error) => Err(error),
+    };
     stop.cancel();
     let drained = stream.drain().await;
     ended.and(drained)
@@ -43,9 +55,12 @@ struct Stream {
     shared: Arc<Shared>,
     api: Arc<dyn StreamApi>,
     checkpoints: HashMap<ShardId, Checkpoint>,
+    /// Where its first shards begin. A stream that follows another of its origin is read whole.
+    start: StartPolicy,
     discovered: bool,
     list: ShardList,
-    lineage: Lineage,
+    /// Parents that the service says it does not have any more.
+    gone: HashSet<ShardId>,
     finished: HashSet<ShardId>,
     /// Shards whose tip was reached in a run that ends there.
     at_tip: HashSet<ShardId>,
@@ -65,13 +80,15 @@ impl Stream {
         let ended = checkpoints.iter().filter(|(_, at)| **at == Checkpoint::ShardEnd);
         let finished = ended.map(|(shard, _)| shard.clone()).collect();
         let (end, ended) = tokio::sync::mpsc::unbounded_channel();
+        let start = shared.settings.start;
         Ok(Self {
             shared,
             api,
             checkpoints,
+            start,
             discovered,
             list: ShardList { shards: Vec::new(), enabled: true },
-            lineage: Lineage::default(),
+            gone: HashSet::new(),
             finished,
             at_tip: HashSet::new(),
             running: HashSet::new(),
@@ -89,6 +106,7 @@ impl Stream {
         loop {
             if fresh_list {
                 tokio::select! {
+                    biased;
                     listed = self.list() => listed?,
                     () = stop.cancelled() => return Ok(()),
                 }
@@ -97,16 +115,71 @@ impl Stream {
             self.start_ready(stop);
             if self.is_complete() {
                 watched.finished();
-                return Ok(());
+                return self.switched_off();
             }
-            let soon = self.lineage.in_doubt() || self.shared.settings.once;
+            let soon = self.shared.settings.once || !self.missing().is_empty();
             let next_list = if soon { discovery.min(2 * BETWEEN_LISTS) } else { discovery };
             fresh_list = tokio::select! {
+                biased;
                 Some((shard, ended)) = self.ended.recv() => { self.shard_ended(shard, ended); false }
                 Some(done) = self.tasks.join_next() => { finished(done)?; false }
                 () = self.shared.clock.sleep(next_list) => true,
                 () = stop.cancelled() => return Ok(()),
             };
+        }
+    }
+
+    /// The streams of the same origin that this pipeline has read, this one included.
+    async fn predecessors(&self) -> Result<Vec<String>, EngineError> {
+        let Some(origin) = &self.api.identity().origin else { return Ok(Vec::new()) };
+        let stored = load_patiently(&*self.shared.state, &self.shared.clock, origin).await?;
+        Ok(stored.into_iter().filter(|(key, _)| key.sink == STREAMS).map(|(key, _)| key.shard.to_string()).collect())
+    }
+
+    /// Begins a stream that may follow others of its origin: between them, changes went unrecorded. The gap is marked in
+    /// the lake before anything of this stream is, and then the stream is remembered.
+    async fn follow_on(&mut self, predecessors: &[String]) -> Result<(), EngineError> {
+        let identity = self.api.identity().clone();
+        let Some(origin) = identity.origin.filter(|_| !predecessors.contains(&identity.id)) else { return Ok(()) };
+        if !predecessors.is_empty() {
+            self.start = StartPolicy::TrimHorizon;
+            let what =
+                format!("the stream of {origin} was made anew: changes between its end and {} are lost", identity.id);
+            self.gap("made-anew", &what)?;
+            self.list().await?;
+            if let Some(first) = self.list.shards.first() {
+                let mut lake = self.shared.lake.open_shard(self.api.identity(), &first.id, None).await?;
+                if lake.is_new() {
+                    lake.mark_gap(&what).await?;
+                    self.shared.totals.gap();
+                }
+            }
+        }
+        let key = CheckpointKey { stream: origin, shard: ShardId::new(identity.id), sink: STREAMS.to_owned() };
+        let begun = Checkpoint::Start(StartAt::TrimHorizon);
+        Ok(save_patiently(&*self.shared.state, &self.shared.clock, &key, &begun).await?)
+    }
+
+    /// A stream that ends because it was switched off leaves changes unrecorded until another is made.
+    fn switched_off(&self) -> Result<(), EngineError> {
+        match &self.api.identity().origin {
+            Some(origin) if !self.list.enabled => {
+                let what = format!("the stream of {origin} was switched off; all it had is in the lake");
+                self.gap("switched-off", &what)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts and tells a gap, and stops if the pipeline says so.
+    fn gap(&self, reason: &str, what: &str) -> Result<(), EngineError> {
+        let identity = self.api.identity();
+        let stream = identity.table.as_deref().unwrap_or(&identity.id);
+        self.shared.metrics.gaps.with([stream, reason]).inc();
+        tracing::error!(stream, reason, what, "changes are not recorded");
+        match self.shared.settings.on_gap {
+            OnGap::Fail => Err(EngineError::Gap(what.to_owned())),
+            OnGap::Resume => Ok(()),
         }
     }
 
@@ -124,10 +197,9 @@ impl Stream {
                 Err(error) => return Err(EngineError::Source(error.to_string())),
             }
         };
-        self.lineage.observe(&self.list.shards);
         if !self.discovered {
             let now = self.shared.clock.wall_micros();
-            for (shard, first) in first_checkpoints(&self.list.shards, self.shared.settings.start, now) {
+            for (shard, first) in first_checkpoints(&self.list.shards, self.start, now) {
                 if !self.checkpoints.contains_key(&shard) {
                     self.save(shard.clone(), LAKE, &first).await?;
                     if first == Checkpoint::ShardEnd {
@@ -140,7 +212,31 @@ impl Stream {
             self.save(ShardId::new(shard), sink, &Checkpoint::Start(StartAt::Latest(now))).await?;
             self.discovered = true;
         }
+        self.ask_for_missing().await
+    }
+
+    /// Asks for every shard that the list should have and has not: parents, and shards that were begun. The children of
+    /// one that is not proven to be gone go on waiting.
+    async fn ask_for_missing(&mut self) -> Result<(), EngineError> {
+        for shard in self.missing() {
+            let gone = is_gone(&*self.api, &shard).await.map_err(|error| EngineError::Source(error.to_string()))?;
+            if gone && self.checkpoints.contains_key(&shard) {
+                // It was not read to its end: its task will find the gap.
+                self.list.shards.push(ShardInfo { id: shard, parents: Vec::new(), closed: true });
+            } else if gone {
+                tracing::debug!(%shard, "a parent shard has been trimmed; its children are roots");
+                self.gone.insert(shard);
+            }
+        }
         Ok(())
+    }
+
+    fn missing(&self) -> BTreeSet<ShardId> {
+        let parents = lineage::missing_parents(&self.list.shards, &self.finished, &self.gone);
+        let listed = |shard: &ShardId| self.list.shards.iter().any(|known| known.id == *shard);
+        let begun = self.checkpoints.keys().filter(|shard| !self.finished.contains(*shard) && !listed(shard));
+        let missing = parents.into_iter().chain(begun).filter(|shard| !self.running.contains(*shard));
+        missing.cloned().collect()
     }
 
     async fn save(&self, shard: ShardId, sink: &str, checkpoint: &Checkpoint) -> Result<(), EngineError> {
@@ -149,8 +245,7 @@ impl Stream {
     }
 
     fn start_ready(&mut self, stop: &CancellationToken) {
-        let begun: HashSet<ShardId> = self.running.iter().chain(self.checkpoints.keys()).cloned().collect();
-        let ready = self.lineage.ready(&self.list.shards, &self.finished, &begun);
+        let ready = lineage::ready(&self.list.shards, &self.finished, &self.gone);
         let startable: Vec<ShardInfo> = ready
             .into_iter()
             .filter(|shard| !self.running.contains(&shard.id) && !self.at_tip.contains(&shard.id))
@@ -161,6 +256,7 @@ impl Stream {
                 shared: self.shared.clone(),
                 api: self.api.clone(),
                 follows: shard.parents.iter().any(|parent| self.finished.contains(parent)),
+                ends: shard.closed || self.list.shards.iter().any(|child| child.parents.contains(&shard.id)),
                 checkpoint: self.checkpoints.get(&shard.id).cloned(),
                 shard: shard.id.clone(),
                 stop: stop.child_token(),
@@ -207,7 +303,7 @@ impl Stream {
     /// Whether nothing is left to read in a run that ends by itself, or on a stream that was switched off.
     fn is_complete(&mut self) -> bool {
         let bounded = self.shared.settings.once || self.api.pace().finite || !self.list.enabled;
-        if !bounded || !self.running.is_empty() || self.lineage.in_doubt() {
+        if !bounded || !self.running.is_empty() || !self.missing().is_empty() {
             return false;
         }
         let open: Vec<_> = self
@@ -226,7 +322,7 @@ impl Stream {
     async fn drain(&mut self) -> Result<(), EngineError> {
         let mut ended = Ok(());
         while let Some(done) = self.tasks.join_next().await {
-            ended = ended.and(finished(done));
+            ended = ended.and(finished(done).map(drop));
         }
         ended
     }

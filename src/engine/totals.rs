@@ -42,7 +42,7 @@ impl Totals {
         counts.bytes += range.files.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
         counts.ranges += 1;
         counts.undecodable += range.undecodable;
-        counts.to_rest += range.misfits.to_rest;
+        counts.to_rest += range.to_rest.values().sum::<u64>();
     }
 
     /// A gap was marked.

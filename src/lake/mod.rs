@@ -2,10 +2,10 @@
 //!
 //! A shard's rows collect in [`shard::LakeShard`] until [`roll`] says that it is time; then a [`range`] object is
 //! created, then its files, and only then is the position a checkpoint. [`schema`] and [`registry`] say which column
-//! holds what, [`columns`] and [`rows`] build them, [`file`] encodes them, [`placement`] finds their folder, [`settle`]
+//! holds what, [`columns`] and [`rows`] build them, [`mod@file`] encodes them, [`placement`] finds their folder, [`settle`]
 //! knows what an unanswered request means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,9 @@ use crate::clock::Clock;
 use crate::source::StreamIdentity;
 
 pub mod columns;
+mod dead_letter;
 pub mod file;
+mod open_file;
 pub mod partition;
 pub mod placement;
 mod publish;
@@ -27,6 +29,8 @@ pub mod schema;
 pub mod settle;
 pub mod shard;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use range::Chain;
 use registry::Registry;
@@ -106,6 +110,8 @@ pub struct LakeSettings {
     pub tables: HashMap<TableName, Arc<TableRules>>,
     /// The rules of all others.
     pub default_rules: Arc<TableRules>,
+    /// The tables that belong into the lake; `None`: all that the source has.
+    pub only: Option<HashSet<TableName>>,
 }
 
 /// An open lake.
@@ -167,6 +173,11 @@ impl Lake {
     /// The rules of a table.
     pub fn rules(&self, table: &str) -> &Arc<TableRules> {
         self.settings.tables.get(table).unwrap_or(&self.settings.default_rules)
+    }
+
+    /// Whether changes of a table belong into the lake.
+    fn takes(&self, table: &TableName) -> bool {
+        self.settings.only.as_ref().is_none_or(|only| only.contains(table))
     }
 
     /// Where the lake is, for people.

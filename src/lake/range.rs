@@ -232,7 +232,8 @@ mod tests {
     use super::*;
 
     fn chain() -> Chain {
-        let stream = StreamIdentity { id: "arn:aws:dynamodb:eu-central-1:1:table/T/stream/x".into(), table: None };
+        let stream =
+            StreamIdentity { id: "arn:aws:dynamodb:eu-central-1:1:table/T/stream/x".into(), table: None, origin: None };
         Chain::new(&stream, &ShardId::new("shardId-00000001"))
     }
 

@@ -10,12 +10,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use serde::Serialize;
 use tokio::time::Instant;
 
 use super::columns::{self, Misfits, NotAdded};
-use super::file::{FileError, FileWriter};
+use super::dead_letter;
+use super::file::FileWriter;
+use super::open_file::{FinishedFile, OpenFile, finish_files};
 use super::placement::Placement;
 use super::publish::Publisher;
 use super::range::{Chain, DeadLetters, Gap, Range, RangeFile};
@@ -51,8 +51,10 @@ pub struct Committed {
     pub operations: HashMap<(TableName, String), u64>,
     /// Records that were no changes.
     pub undecodable: u64,
-    /// Values that did not fit their column.
-    pub misfits: Misfits,
+    /// Values that did not fit their column, by table.
+    pub to_rest: HashMap<TableName, u64>,
+    /// Values of none of the ten types.
+    pub unknown: u64,
 }
 
 /// One shard's place in the lake.
@@ -86,31 +88,8 @@ struct OpenRange {
     first_at: Option<Instant>,
     last_at: Option<Instant>,
     operations: HashMap<(TableName, String), u64>,
-    misfits: Misfits,
-}
-
-/// A data file in the making.
-struct OpenFile {
-    table: TableName,
-    partition: String,
-    rules: Arc<TableRules>,
-    rows: Rows,
-    encoder: Option<FileWriter>,
-    encoded_rows: usize,
-    /// Whether the schema may not grow: the range has been written already.
-    pinned: bool,
-    end: Option<Position>,
-}
-
-/// A record that is no change, as it is kept.
-#[derive(Serialize)]
-struct DeadLetter<'a> {
-    stream_shard: &'a str,
-    sequence: String,
-    sub: u32,
-    table: Option<&'a str>,
-    reason: String,
-    payload_base64: String,
+    to_rest: HashMap<TableName, u64>,
+    unknown: u64,
 }
 
 impl LakeShard {
@@ -146,6 +125,11 @@ impl LakeShard {
     /// The record behind which reading has to go on; `None`: from the shard's beginning.
     pub fn position(&self) -> Option<Position> {
         self.last
+    }
+
+    /// Whether its chain has no range yet.
+    pub fn is_new(&self) -> bool {
+        self.next == 0
     }
 
     /// The last range that is durable, for the checkpoint.
@@ -243,6 +227,9 @@ impl LakeShard {
         let Some(table) = record.table.clone().or_else(|| self.table.clone()).or_else(named) else {
             return self.bury(record, None, "it names no table".to_owned());
         };
+        if !self.place.lake.takes(&table) {
+            return Ok(());
+        }
         let file = match self.file_for(&table, &change, record.position).await? {
             Ok(file) => file,
             Err(broken) => return self.bury(record, Some(&table), broken),
@@ -264,8 +251,10 @@ impl LakeShard {
 
     fn count(&mut self, table: TableName, change: &Envelope<'_>, misfits: Misfits) {
         self.open.records += 1;
-        self.open.misfits.to_rest += misfits.to_rest;
-        self.open.misfits.unknown += misfits.unknown;
+        self.open.unknown += misfits.unknown;
+        if misfits.to_rest > 0 {
+            *self.open.to_rest.entry(table.clone()).or_default() += misfits.to_rest;
+        }
         *self.open.operations.entry((table, change.event_name.to_string())).or_default() += 1;
     }
 
@@ -395,17 +384,7 @@ impl LakeShard {
     fn bury(&mut self, record: &Record, table: Option<&TableName>, reason: String) -> Result<(), LakeError> {
         let position = record.position;
         tracing::warn!(shard = %self.place.chain.shard(), %position, reason, "a record is no change; it goes to the dead letters");
-        let letter = DeadLetter {
-            stream_shard: self.place.chain.shard().as_str(),
-            sequence: position.sequence.to_sortable(),
-            sub: position.sub,
-            table: table.map(|table| &**table),
-            reason,
-            payload_base64: base64_simd::STANDARD.encode_to_string(&record.payload),
-        };
-        // A struct of strings and numbers always serialises.
-        self.open.dead_letters.extend(serde_json::to_vec(&letter).unwrap_or_default());
-        self.open.dead_letters.push(b'\n');
+        dead_letter::append(&mut self.open.dead_letters, self.place.chain.shard(), record, table, &reason);
         self.open.undecodable += 1;
         self.open.records += 1;
         Ok(())
@@ -440,7 +419,8 @@ impl LakeShard {
             files: files.iter().map(|f| (f.table.clone(), f.rows as u64, f.body.len() as u64)).collect(),
             operations: open.operations,
             undecodable: open.undecodable,
-            misfits: open.misfits,
+            to_rest: open.to_rest,
+            unknown: open.unknown,
         }))
     }
 
@@ -508,51 +488,5 @@ pub(crate) fn look_for_new(
     for image in [change.keys, change.new_image, change.old_image].into_iter().flatten() {
         // A broken image brings nothing; its record will be found broken when its turn comes.
         let _ = columns::new_attributes(image, schema, rules, found);
-    }
-}
-
-struct FinishedFile {
-    table: TableName,
-    partition: String,
-    rows: usize,
-    schema: u32,
-    end: Position,
-    body: Bytes,
-}
-
-/// Completes all files that have rows, in the order of their last records, so that parts of one partition follow each
-/// other.
-fn finish_files(files: Vec<OpenFile>, notes: &[(&'static str, String)]) -> Result<Vec<FinishedFile>, FileError> {
-    let mut finished =
-        files.into_iter().filter_map(|file| file.finish(notes).transpose()).collect::<Result<Vec<_>, _>>()?;
-    finished.sort_by_key(|file| file.end);
-    Ok(finished)
-}
-
-impl OpenFile {
-    /// Encodes the rows collected so far.
-    fn encode(&mut self, notes: &[(&'static str, String)]) -> Result<(), FileError> {
-        let batch = self.rows.finish()?;
-        self.encoded_rows += batch.num_rows();
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            none => none.insert(FileWriter::new(self.rows.schema(), &self.rules, notes)?),
-        };
-        encoder.write(&batch)
-    }
-
-    fn finish(mut self, notes: &[(&'static str, String)]) -> Result<Option<FinishedFile>, FileError> {
-        if !self.rows.is_empty() {
-            self.encode(notes)?;
-        }
-        let (Some(encoder), Some(end)) = (self.encoder, self.end) else { return Ok(None) };
-        Ok(Some(FinishedFile {
-            table: self.table,
-            partition: self.partition,
-            rows: self.encoded_rows,
-            schema: self.rows.schema().version,
-            end,
-            body: encoder.finish()?,
-        }))
     }
 }

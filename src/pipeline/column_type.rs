@@ -40,7 +40,7 @@ pub enum ColumnType {
     Binary,
     /// `M` and `L` as JSON text whose numbers keep all digits.
     Json,
-    /// A set, or a list all of whose elements have this type.
+    /// A set whose elements all fit this type.
     List(ElementType),
 }
 

@@ -96,6 +96,8 @@ impl Aws {
             let stalled = StalledStreamProtectionConfig::enabled().upload_enabled(false);
             let config = aws_sdk_s3::config::Builder::from(&self.config)
                 .timeout_config(timeouts(S3_ATTEMPT_TIMEOUT))
+                // Slows down as a whole when S3 says SlowDown; what is left is `lake::settle`'s.
+                .retry_config(RetryConfig::adaptive())
                 .stalled_stream_protection(stalled.grace_period(Duration::from_secs(20)).build())
                 // Servers that are not AWS's know a bucket by the path; `bucket.localhost` does not resolve.
                 .force_path_style(self.has_own_s3_endpoint());

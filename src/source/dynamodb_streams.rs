@@ -54,7 +54,9 @@ pub struct DynamoDbStream {
 impl DynamoDbStream {
     /// The stream with this ARN, whose changes belong to `table`. Nothing is asked of the service yet.
     pub fn new(client: Client, arn: impl Into<String>, table: TableName) -> Self {
-        let identity = StreamIdentity { id: arn.into(), table: Some(table.clone()) };
+        let id: String = arn.into();
+        let origin = id.split_once("/stream/").map(|(table, _)| table.to_owned());
+        let identity = StreamIdentity { id, table: Some(table.clone()), origin };
         Self { client, identity, table, pace: STREAMS_PACE }
     }
 

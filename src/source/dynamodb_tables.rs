@@ -1,6 +1,8 @@
 //! Which DynamoDB streams a pipeline's tables have, and what the tables' keys are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableOutput;
 use aws_sdk_dynamodb::types::{KeyType, ScalarAttributeType, TableDescription};
@@ -21,6 +23,8 @@ pub struct DynamoDbFinder {
     region: String,
     tables: Vec<String>,
     pace: Pace,
+    /// Whether earlier streams have been looked for.
+    looked: AtomicBool,
 }
 
 /// What `DescribeTable` says that concerns us.
@@ -60,7 +64,14 @@ impl DynamoDbFinder {
     /// Looks after `tables`: names, table ARNs, or stream ARNs (which are taken as they are).
     pub fn new(aws: &Aws, tables: Vec<String>) -> Self {
         let (dynamodb, streams) = (aws.dynamodb().clone(), aws.streams().clone());
-        Self { dynamodb, streams, region: aws.region().to_owned(), tables, pace: STREAMS_PACE }
+        Self {
+            dynamodb,
+            streams,
+            region: aws.region().to_owned(),
+            tables,
+            pace: STREAMS_PACE,
+            looked: AtomicBool::new(false),
+        }
     }
 
     /// The pace of the streams that are found from now on.
@@ -84,29 +95,58 @@ impl DynamoDbFinder {
         facts(description).ok_or_else(|| StreamError::Transient(format!("{call}: the answer has no keys")))
     }
 
-    async fn stream(&self, table: &str) -> Result<Arc<dyn StreamApi>, StreamError> {
+    /// The streams of one table: the current one, and at the first look those before it that can still be read.
+    async fn streams_of(&self, table: &str, first_look: bool) -> Result<Vec<DynamoDbStream>, StreamError> {
+        let stream =
+            |arn: &str, table: TableName| DynamoDbStream::new(self.streams.clone(), arn, table).with_pace(self.pace);
         if let Some(arn) = parse_stream_arn(table) {
-            let stream = DynamoDbStream::new(self.streams.clone(), table, arn.table.into());
-            return Ok(Arc::new(stream.with_pace(self.pace)));
+            return Ok(vec![stream(table, arn.table.into())]);
         }
         let facts = self.describe_table(table).await?;
-        let arn = facts.stream.ok_or_else(|| never_enabled(&facts.name, &self.region))?;
-        let stream = DynamoDbStream::new(self.streams.clone(), arn, facts.name);
-        Ok(Arc::new(stream.with_pace(self.pace)))
+        let latest = facts.stream.ok_or_else(|| never_enabled(&facts.name, &self.region))?;
+        let mut arns = if first_look { self.earlier_streams(&facts.name, &latest).await? } else { Vec::new() };
+        arns.push(latest);
+        Ok(arns.iter().map(|arn| stream(arn, facts.name.clone())).collect())
+    }
+
+    /// Streams that were switched off stay readable for 24 hours. Their labels are the times of their making.
+    async fn earlier_streams(&self, table: &str, latest: &str) -> Result<Vec<String>, StreamError> {
+        let call = Call { action: "dynamodb:ListStreams", resource: table };
+        let mut arns = BTreeSet::new();
+        let mut cursors = BTreeSet::new();
+        let mut from = None;
+        loop {
+            let request = self.streams.list_streams().table_name(table).set_exclusive_start_stream_arn(from.take());
+            let answer = request.send().await.map_err(|error| stream_error(&error, call))?;
+            let same_account = |arn: &String| {
+                parse_stream_arn(arn).map(|arn| arn.table_arn) == parse_stream_arn(latest).map(|arn| arn.table_arn)
+            };
+            let found = answer.streams.unwrap_or_default().into_iter().filter_map(|stream| stream.stream_arn);
+            arns.extend(found.filter(same_account).filter(|arn| arn != latest));
+            match answer.last_evaluated_stream_arn {
+                // A cursor that comes again would never end.
+                Some(cursor) if cursors.insert(cursor.clone()) => from = Some(cursor),
+                _ => return Ok(arns.into_iter().collect()),
+            }
+        }
     }
 }
 
 impl StreamFinder for DynamoDbFinder {
     fn streams(&self) -> BoxFuture<'_, Result<Vec<Arc<dyn StreamApi>>, StreamError>> {
         Box::pin(async {
+            // While we run, a stream that is switched off is being read already.
+            let first_look = !self.looked.load(Ordering::Relaxed);
             let mut streams: Vec<Arc<dyn StreamApi>> = Vec::with_capacity(self.tables.len());
             for table in &self.tables {
-                let stream = self.stream(table).await?;
-                // One table named twice (by name and by ARN) is read once.
-                if streams.iter().all(|known| known.identity().id != stream.identity().id) {
-                    streams.push(stream);
+                for stream in self.streams_of(table, first_look).await? {
+                    // One table named twice (by name and by ARN) is read once.
+                    if streams.iter().all(|known| known.identity().id != stream.identity().id) {
+                        streams.push(Arc::new(stream));
+                    }
                 }
             }
+            self.looked.store(true, Ordering::Relaxed);
             Ok(streams)
         })
     }

@@ -87,7 +87,7 @@ impl FileStream {
         let digest: String = Sha256::digest(&content).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
         Ok(Arc::new(Self {
-            identity: StreamIdentity { id: format!("file:{}#{digest}", path.display()), table: None },
+            identity: StreamIdentity { id: format!("file:{}#{digest}", path.display()), table: None, origin: None },
             shard: ShardId::new(&*name),
             path,
             lines,

@@ -67,7 +67,7 @@ impl KinesisStream {
         refuse_unordered(&summary)?;
         // A stream that is deleted and created again has the same ARN.
         let id = format!("{}@{}", summary.stream_arn, summary.stream_creation_timestamp.secs());
-        let identity = StreamIdentity { id, table: None };
+        let identity = StreamIdentity { id, table: None, origin: Some(summary.stream_arn.clone()) };
         Ok(Self { client, identity, arn: summary.stream_arn, name: summary.stream_name, pace: KINESIS_PACE })
     }
 

@@ -43,6 +43,9 @@ pub struct StreamIdentity {
     pub id: String,
     /// The table all its changes belong to, where the source knows it; `None`: each change names its table.
     pub table: Option<TableName>,
+    /// What this is a stream *of*, which outlives it: a DynamoDB table's ARN, a Kinesis stream's ARN. A later stream of
+    /// the same origin means that changes in between went unrecorded. `None`: nothing can come after it.
+    pub origin: Option<String>,
 }
 
 /// One shard as the service lists it.
@@ -177,7 +180,8 @@ pub struct Pace {
 
 /// Finds the streams of a pipeline's source, and finds them again when a table's stream was made anew.
 pub trait StreamFinder: Send + Sync + 'static {
-    /// All streams that have to be read now.
+    /// All streams that have to be read now. Of one origin there may be several, the oldest first: those made earlier
+    /// and switched off, which can still be read for a day.
     fn streams(&self) -> BoxFuture<'_, Result<Vec<Arc<dyn StreamApi>>, StreamError>>;
 }
 
@@ -210,5 +214,15 @@ pub async fn list_all(api: &dyn StreamApi) -> Result<ShardList, StreamError> {
             return Err(StreamError::Transient(format!("the shard list goes in circles at `{next}`")));
         }
         from = Some(next);
+    }
+}
+
+/// Whether the service no longer has a shard that is missing from its list. "Not found" is the proof that nothing of it
+/// can come any more; an iterator proves that the list is incomplete; a fault that passes proves nothing.
+pub async fn is_gone(api: &dyn StreamApi, shard: &ShardId) -> Result<bool, StreamError> {
+    match api.shard_iterator(shard, ReadFrom::TrimHorizon).await {
+        Err(StreamError::NotFound(_) | StreamError::Trimmed) => Ok(true),
+        Err(error @ StreamError::Fatal(_)) => Err(error),
+        Ok(_) | Err(_) => Ok(false),
     }
 }

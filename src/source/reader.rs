@@ -66,6 +66,8 @@ pub struct ShardReader {
     expected: Option<Position>,
     /// The records behind `last` are known to be lost: go on with the oldest there is.
     skipping: bool,
+    /// The last answer had neither records nor an iterator.
+    ending: bool,
     faults: u32,
     /// Calls that were answered with "too many", for the metrics.
     pub throttled: u64,
@@ -85,6 +87,7 @@ impl ShardReader {
             iterator: None,
             expected: None,
             skipping: false,
+            ending: false,
             faults: 0,
             throttled: 0,
             expired: 0,
@@ -116,14 +119,20 @@ impl ShardReader {
             self.iterator = page.next;
             let records = self.undelivered(page.records)?;
             if self.iterator.is_none() && records.is_empty() {
+                // A malformed or early answer must not end a shard: a fresh iterator has to say the same, and the list
+                // has to agree (KCL re-validates shard ends, too: awslabs/amazon-kinesis-client#624).
+                if !std::mem::replace(&mut self.ending, true) {
+                    continue;
+                }
                 if page.names_children || self.end_is_listed().await? {
                     return Ok(Read::End);
                 }
-                // A malformed or early answer must not end a shard.
                 self.back_off("the service ended the shard, but its shard list does not").await;
                 continue;
             }
+            // An empty page in between says nothing: a fresh iterator points at the last record, which comes first.
             if let Some(record) = records.last() {
+                self.ending = false;
                 self.last = Some(record.position);
                 self.skipping = false;
             }
@@ -212,13 +221,13 @@ impl ShardReader {
     }
 
     /// Whether the shard list confirms that this shard takes no more records: it says so, or names a child, or the
-    /// stream is switched off, or the shard has left the list.
+    /// stream is switched off. That the shard is missing from the list proves nothing: lists are late and hide shards.
     async fn end_is_listed(&mut self) -> Result<bool, ReadError> {
         match super::list_all(&*self.api).await {
             Ok(list) => {
                 let me = list.shards.iter().find(|shard| shard.id == self.shard);
                 let has_child = list.shards.iter().any(|shard| shard.parents.contains(&self.shard));
-                Ok(!list.enabled || has_child || me.is_none_or(|shard| shard.closed))
+                Ok(!list.enabled || has_child || me.is_some_and(|shard| shard.closed))
             }
             Err(StreamError::NotFound(_)) => Ok(true),
             Err(StreamError::Fatal(what)) => Err(ReadError::Fatal(what)),

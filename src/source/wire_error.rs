@@ -136,7 +136,8 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    text
+    // Some of them are lists, and an error is one line.
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ").replace(":; ", ": ")
 }
 
 /// Whether a call was never sent because nobody gave credentials. The SDK wraps the reason in types it does not

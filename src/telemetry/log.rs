@@ -38,13 +38,23 @@ pub enum LogError {
     Twice,
 }
 
-/// Sets up logging for the process.
-pub fn init(format: LogFormat) -> Result<(), LogError> {
-    let chosen = std::env::var(VARIABLE).unwrap_or_default();
+/// Sets up logging for the process. `verbose` asks for more of what the default leaves out, step by step; what the
+/// environment says goes before.
+pub fn init(format: LogFormat, verbose: u8) -> Result<(), LogError> {
+    let chosen = std::env::var(VARIABLE).unwrap_or_else(|_| louder(verbose).to_owned());
     // Colours are for people, and only for those who did not refuse them (https://no-color.org).
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let subscriber = subscriber(format, filter(&chosen)?, std::io::stderr, colours);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
+}
+
+fn louder(verbose: u8) -> &'static str {
+    match verbose {
+        0 => DEFAULT,
+        1 => "warn,watershed=debug",
+        2 => "info,watershed=trace",
+        _ => "debug,watershed=trace",
+    }
 }
 
 fn filter(chosen: &str) -> Result<EnvFilter, LogError> {

@@ -1,5 +1,14 @@
 //! What do tests need instead of the real world? Fakes that fail on purpose, and suites every real one has to pass.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "these are tests, also where the feature `testing` lends them out"
+)]
+
+pub mod judge;
+pub mod rebuild;
 pub mod state;
 pub mod store;
 pub mod stream;
+pub mod world;

@@ -34,7 +34,7 @@ pub struct StreamFaults {
     pub empty: f64,
     /// A shard is left out of a list.
     pub hidden: f64,
-    /// A drained, closed shard answers no iterator before it is closed: a premature end.
+    /// An answer has neither records nor an iterator although there is more: a premature end. Never twice in a row.
     pub early_end: f64,
 }
 
@@ -63,6 +63,8 @@ struct World {
     next_sequence: u128,
     page_records: usize,
     list_page: usize,
+    ended_early: bool,
+    enabled: bool,
     kinesis: bool,
 }
 
@@ -100,13 +102,15 @@ impl SimulatedStream {
         let world = World {
             page_records: random.random_range(1..40),
             list_page: random.random_range(1..5),
+            ended_early: false,
+            enabled: true,
             random,
             faults: StreamFaults::NONE,
             shards: vec![root],
             next_sequence,
             kinesis,
         };
-        let identity = StreamIdentity { id: id.to_owned(), table: None };
+        let identity = StreamIdentity { id: id.to_owned(), table: None, origin: Some("simulated".to_owned()) };
         Self { identity, clock, world: Arc::new(Mutex::new(world)) }
     }
 
@@ -158,6 +162,15 @@ impl SimulatedStream {
         }
     }
 
+    /// Switches the stream off: its shards are closed, and there will be no others.
+    pub fn switch_off(&self) {
+        let mut world = self.world();
+        world.enabled = false;
+        for shard in &mut world.shards {
+            shard.closed = true;
+        }
+    }
+
     /// Trims everything that has been written so far.
     pub fn trim(&self) {
         for shard in &mut self.world().shards {
@@ -198,7 +211,7 @@ impl SimulatedStream {
             }
         }
         let next = (end < world.shards.len()).then(|| end.to_string());
-        Ok(ShardPage { shards, next, enabled: true })
+        Ok(ShardPage { shards, next, enabled: world.enabled })
     }
 
     fn iterator(&self, id: &ShardId, from: ReadFrom) -> Result<ShardIterator, StreamError> {
@@ -249,8 +262,11 @@ impl SimulatedStream {
             })
             .collect();
         let drained = end == shard.records.len() && shard.closed && !empty;
-        let ended = drained || (early && records.is_empty());
         let behind = i64::from(end < shard.records.len()) * 1000;
+        let early = early && records.is_empty() && !world.ended_early;
+        world.ended_early = early;
+        let ended = drained || early;
+
         Ok(RecordsPage {
             bytes: records.iter().map(|record| record.payload.len()).sum(),
             records,

@@ -202,7 +202,7 @@ mod tests {
         let roll = RollLimits { bytes: 1, rows: 1, age: Default::default(), idle: Default::default() };
         let default_rules = Arc::new(TableRules { max_columns: max_columns as usize, ..TableRules::default() });
         let mut sample =
-            Sample::new(LakeSettings { pipeline: "a".into(), roll, tables: HashMap::new(), default_rules });
+            Sample::new(LakeSettings { pipeline: "a".into(), roll, tables: HashMap::new(), default_rules, only: None });
         for (table, keys, new) in changes {
             let record = Record {
                 position: Position::new(SequenceNumber::from_ordinal(1)),
@@ -212,7 +212,7 @@ mod tests {
                     r#"{{"eventName":"INSERT","dynamodb":{{"Keys":{keys},"NewImage":{new}}}}}"#
                 )),
             };
-            let stream = StreamIdentity { id: "s".into(), table: None };
+            let stream = StreamIdentity { id: "s".into(), table: None, origin: None };
             sample.add(&change::read(&record, &stream).unwrap());
         }
         let text = toml(&pipeline, &sample);

@@ -86,7 +86,7 @@ mod tests {
         let position = Position { sequence: SequenceNumber::from_ordinal(7), sub: 2 };
         let payload = Bytes::from_static(payload);
         let record = Record { position, channel: Channel::Kinesis, table: None, payload };
-        let stream = StreamIdentity { id: "s".into(), table: None };
+        let stream = StreamIdentity { id: "s".into(), table: None, origin: None };
         line(&record, &ShardId::new("shard-1"), &change::read(&record, &stream))
     }
 

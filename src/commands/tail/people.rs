@@ -136,7 +136,7 @@ mod tests {
             table: Some("Thread".into()),
             payload: Bytes::from(payload.to_owned()),
         };
-        let stream = StreamIdentity { id: "s".into(), table: None };
+        let stream = StreamIdentity { id: "s".into(), table: None, origin: None };
         line(&record, &ShardId::new("shard-1"), &change::read(&record, &stream))
     }
 

@@ -14,11 +14,11 @@ const PATH: &str = "_watershed/probe";
 
 const BODY: &[u8] = b"watershed creates this object twice: a store that lets it cannot hold a lake\n";
 
-/// Proves that `store` honours exclusive create, and that it lets us write and read. Waits out troubles like
-/// [`crate::lake::settle::settle`].
+/// Proves that `store` honours exclusive create, and that it lets us read. (That it lets us write, too, in S3; in a
+/// folder only the first time.) Waits out troubles like [`crate::lake::settle::settle`].
 ///
-/// This proves it for small objects, which is where it matters: the ranges. A large one is a data file, and two writers of
-/// the same name have the same content. (moto 5.2 lets several racing completions through.)
+/// This proves it for small objects, which is where it matters: the ranges. A large one is a data file, and two writers
+/// of the same name have the same content. (moto 5.2 lets several racing completions through.)
 ///
 /// Any "it exists" is the proof: the store looked before it wrote. So where a lake has been opened before, one create
 /// is enough.

@@ -20,9 +20,12 @@ use crate::BoxFuture;
 use answers::Request;
 pub use location::{NotAnS3Location, S3Location};
 
-/// From this size on an object is uploaded in parts, a few side by side, so that a lost connection costs one part. A
+/// Above this size an object is uploaded in parts, a few side by side, so that a lost connection costs one part. A
 /// smaller one is a single request: atomic, cheapest, and nothing can be left behind.
-const MULTIPART_FROM: usize = 16 << 20;
+///
+/// It is also the largest part: parts are of equal size, between half of it and it. (S3 allows 5 MiB to 5 GiB, and 10,000
+/// of them, which are 156 GiB of ours.)
+const MULTIPART_ABOVE: usize = 16 << 20;
 
 /// Every S3-compatible store knows this one, and S3 checks what arrived against it.
 const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
@@ -32,13 +35,15 @@ const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
 pub struct S3Store {
     client: Client,
     location: S3Location,
+    /// [`MULTIPART_ABOVE`], or less in tests.
+    multipart_above: usize,
 }
 
 impl S3Store {
     /// A lake at `bucket` below `prefix` (may be empty). The client decides on region, endpoint, credentials, time-outs
     /// and retries; adaptive retries suit S3's 503s best.
     pub fn new(client: Client, bucket: impl Into<String>, prefix: &str) -> Self {
-        Self { client, location: S3Location::new(bucket, prefix) }
+        Self { client, location: S3Location::new(bucket, prefix), multipart_above: MULTIPART_ABOVE }
     }
 
     fn key(&self, path: &str) -> String {
@@ -129,7 +134,7 @@ impl ObjectStore for S3Store {
     fn create<'a>(&'a self, path: &'a str, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             check_path(path)?;
-            if body.len() < MULTIPART_FROM { self.put(path, body).await } else { self.upload(path, body).await }
+            if body.len() > self.multipart_above { self.upload(path, body).await } else { self.put(path, body).await }
         })
     }
 

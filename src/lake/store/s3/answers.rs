@@ -47,8 +47,8 @@ impl Request<'_> {
             }
             SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) if lacks_credentials(error) => self.fatal(
                 text,
-                "no usable AWS credentials were found; set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run \
-                 where a role gives them",
+                "no usable AWS credentials were found; set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+                 or run where a role gives them",
             ),
             SdkError::DispatchFailure(_) => self.unsettled(text),
             _ => self.fatal(text, "the request could not be made; check the AWS configuration and the lake's path"),

@@ -6,9 +6,9 @@
 //!                                └──────► Abort ◄──────────────┘
 //! ```
 //!
-//! When the completion's outcome is unknown the upload is left alone. Aborting never touches a finished object; it frees
-//! the parts, which are billed and invisible. What a killed process leaves behind is for the bucket's lifecycle rule
-//! (`AbortIncompleteMultipartUpload`).
+//! When the completion's outcome is unknown the upload is left alone. Aborting never touches a finished object; it
+//! frees the parts, which are billed and invisible. What a killed process leaves behind is for the bucket's lifecycle
+//! rule (`AbortIncompleteMultipartUpload`).
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumType, CompletedMultipartUpload, CompletedPart};
@@ -18,14 +18,11 @@ use tokio::task::JoinSet;
 use super::{CHECKSUM, S3Store};
 use crate::lake::store::StoreError;
 
-/// The largest part. Parts are of equal size between half of this and this; S3 allows 5 MiB to 5 GiB, and 10,000 of
-/// them (156 GiB of ours).
-const LARGEST_PART: usize = 16 << 20;
-
 /// How many parts are under way at once: enough to fill a connection to S3, few enough to leave other uploads theirs.
 const PARTS_AT_ONCE: usize = 4;
 
-/// S3 makes one checksum of the parts' checksums, as if it had seen the object whole: only such a one can a reader check.
+/// S3 makes one checksum of the parts' checksums, as if it had seen the object whole: only such a one can a reader
+/// check.
 const WHOLE: ChecksumType = ChecksumType::FullObject;
 
 impl S3Store {
@@ -55,7 +52,7 @@ impl S3Store {
     }
 
     async fn upload_parts(&self, path: &str, upload: &str, body: &Bytes) -> Result<Vec<CompletedPart>, StoreError> {
-        let size = part_size(body.len());
+        let size = part_size(body.len(), self.multipart_above);
         let mut waiting = (0..body.len()).step_by(size).zip(1i32..);
         let mut under_way = JoinSet::new();
         let mut parts = Vec::new();
@@ -122,23 +119,21 @@ impl S3Store {
     }
 }
 
-/// Equal parts, none larger than [`LARGEST_PART`].
-fn part_size(len: usize) -> usize {
-    len.div_ceil(len.div_ceil(LARGEST_PART).max(1)).max(1)
+/// Equal parts, as few as can be with none above `largest`.
+fn part_size(len: usize, largest: usize) -> usize {
+    len.div_ceil(len.div_ceil(largest).max(1)).max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lake::store::s3::MULTIPART_FROM;
+    use crate::lake::store::s3::MULTIPART_ABOVE as LARGEST;
 
     #[test]
     fn parts_are_equal_and_neither_small_nor_large() {
-        for len in
-            [MULTIPART_FROM, MULTIPART_FROM + 1, 2 * MULTIPART_FROM, 3 * MULTIPART_FROM + 7, 1 << 30, (1 << 37) + 1]
-        {
-            let size = part_size(len);
-            assert!((LARGEST_PART / 2..=LARGEST_PART).contains(&size), "{len}: {size}");
+        for len in [LARGEST + 1, 2 * LARGEST, 2 * LARGEST + 1, 3 * LARGEST + 7, 1 << 30, (1 << 37) + 1] {
+            let size = part_size(len, LARGEST);
+            assert!((LARGEST / 2..=LARGEST).contains(&size), "{len}: {size}");
             assert!(len.div_ceil(size) <= 10_000);
         }
     }

@@ -18,6 +18,9 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 
 use super::*;
 
+/// So that large objects are small here.
+const SMALL_PART: usize = 1_000;
+
 /// Status and body; `None`: the connection broke.
 type Answer = Option<(u16, String)>;
 
@@ -60,7 +63,8 @@ impl Scripted {
             .credentials_provider(credentials)
             .retry_config(retries)
             .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(connector.clone())));
-        S3Store::new(Client::from_conf(config.build()), "bucket", "/lake/")
+        let store = S3Store::new(Client::from_conf(config.build()), "bucket", "/lake/");
+        S3Store { multipart_above: SMALL_PART, ..store }
     }
 
     /// Each request as `METHOD path?query`, without the SDK's own `x-id`.
@@ -187,7 +191,7 @@ const CREATED: &str = "<InitiateMultipartUploadResult><UploadId>up</UploadId></I
 
 async fn upload(completion: Option<(u16, &str)>) -> (Scripted, Result<(), StoreError>) {
     let s3 = Scripted::new([Some((200, CREATED)), Some((200, "")), Some((200, "")), completion, Some((204, ""))]);
-    let answer = s3.store().create("large", vec![7; MULTIPART_FROM + 1].into()).await;
+    let answer = s3.store().create("large", vec![7; SMALL_PART + 1].into()).await;
     (s3, answer)
 }
 
@@ -235,7 +239,7 @@ async fn an_upload_is_aborted_when_it_is_over_and_left_alone_when_nobody_knows()
 async fn a_part_that_fails_aborts_the_upload() {
     let slow = error("SlowDown");
     let s3 = Scripted::new([Some((200, CREATED)), Some((503, &slow)), Some((503, &slow)), Some((204, ""))]);
-    let answer = s3.store().create("large", vec![7; MULTIPART_FROM].into()).await;
+    let answer = s3.store().create("large", vec![7; SMALL_PART + 1].into()).await;
     assert!(matches!(answer, Err(StoreError::Unsettled(_))), "{answer:?}");
     assert_eq!(s3.lines().last().unwrap(), "DELETE /lake/large?uploadId=up");
 }

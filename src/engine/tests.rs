@@ -1,0 +1,130 @@
+//! A gap is never silent: what the engine does when the source has lost records, by the pipeline's `on_gap`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::totals::Counts;
+use super::{Engine, EngineError, EngineSettings, OnGap, Parts};
+use crate::clock::Clock;
+use crate::lake::range::Range;
+use crate::lake::roll::RollLimits;
+use crate::lake::schema::TableRules;
+use crate::lake::{Lake, LakeSettings};
+use crate::source::lineage::StartPolicy;
+use crate::telemetry::Metrics;
+use crate::telemetry::health::Health;
+use crate::testing::state::MemoryState;
+use crate::testing::store::MemoryStore;
+use crate::testing::stream::SimulatedStream;
+
+struct House {
+    clock: Clock,
+    objects: Arc<MemoryStore>,
+    state: MemoryState,
+}
+
+impl House {
+    fn new() -> Self {
+        let clock = Clock::simulated(1, 1_795_132_800_000_000);
+        Self { clock, objects: Arc::new(MemoryStore::new()), state: MemoryState::new() }
+    }
+
+    fn stream(&self, id: &str) -> SimulatedStream {
+        SimulatedStream::new(id, 1, self.clock.clone(), false)
+    }
+
+    async fn run(&self, stream: &SimulatedStream, on_gap: OnGap) -> (Result<(), EngineError>, Counts) {
+        let age = Duration::from_secs(1);
+        let rules = TableRules { max_columns: 9, ..TableRules::default() };
+        let settings = LakeSettings {
+            pipeline: "p".to_owned(),
+            roll: RollLimits { bytes: 1 << 20, rows: 100, age, idle: age },
+            tables: HashMap::new(),
+            default_rules: Arc::new(rules),
+            only: None,
+        };
+        let engine = Engine::new(Parts {
+            finder: Arc::new(stream.clone()),
+            lake: Lake::open(self.objects.clone(), self.clock.clone(), settings).await.unwrap(),
+            state: Arc::new(self.state.clone()),
+            clock: self.clock.clone(),
+            settings: EngineSettings { start: StartPolicy::TrimHorizon, on_gap, once: true, memory: 64 << 20 },
+            metrics: Metrics::new(),
+            health: Health::new(self.clock.now(), age),
+        });
+        let ended = engine.run(CancellationToken::new()).await;
+        (ended, engine.totals().counts())
+    }
+
+    fn gaps(&self) -> Vec<String> {
+        let objects = self.objects.objects();
+        let ranges = objects.iter().filter(|(path, _)| path.starts_with("_watershed/ranges/"));
+        ranges.filter_map(|(_, bytes)| Some(Range::parse(bytes).unwrap().gap?.reason)).collect()
+    }
+}
+
+fn write(stream: &SimulatedStream, changes: u32) {
+    for number in 0..changes {
+        let change = format!(
+            r#"{{"eventName":"INSERT","tableName":"T","dynamodb":{{"Keys":{{"Id":{{"N":"{number}"}}}},"ApproximateCreationDateTime":1795165200}}}}"#
+        );
+        stream.write((number % 16) as u8, vec![Bytes::from(change)]);
+    }
+}
+
+fn rows(counts: &Counts) -> u64 {
+    counts.rows.values().sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn trimmed_records_are_a_gap() {
+    let house = House::new();
+    let stream = house.stream("a");
+    write(&stream, 10);
+    let (ended, counts) = house.run(&stream, OnGap::Fail).await;
+    assert!(ended.is_ok() && rows(&counts) == 10);
+    write(&stream, 5);
+    stream.trim();
+    write(&stream, 3);
+    let (ended, counts) = house.run(&stream, OnGap::Fail).await;
+    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("have been trimmed")), "{ended:?}");
+    assert!(rows(&counts) == 0 && house.gaps().is_empty());
+    let (ended, counts) = house.run(&stream, OnGap::Resume).await;
+    assert!(ended.is_ok(), "{ended:?}");
+    assert_eq!((rows(&counts), counts.gaps, house.gaps().len()), (3, 1, 1));
+    // The gap is behind: nothing more to say.
+    assert_eq!(house.run(&stream, OnGap::Fail).await.1.gaps, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_switched_off_is_read_to_its_end_and_then_a_gap() {
+    let house = House::new();
+    let stream = house.stream("a");
+    write(&stream, 10);
+    stream.switch_off();
+    let (ended, counts) = house.run(&stream, OnGap::Fail).await;
+    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("was switched off")), "{ended:?}");
+    assert_eq!(rows(&counts), 10);
+    assert!(house.run(&stream, OnGap::Resume).await.0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_made_anew_begins_with_the_gap_before_it() {
+    let house = House::new();
+    let first = house.stream("a");
+    write(&first, 10);
+    assert!(house.run(&first, OnGap::Fail).await.0.is_ok());
+    let second = house.stream("b");
+    write(&second, 4);
+    let (ended, _) = house.run(&second, OnGap::Fail).await;
+    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("was made anew")), "{ended:?}");
+    let (ended, counts) = house.run(&second, OnGap::Resume).await;
+    assert!(ended.is_ok(), "{ended:?}");
+    assert_eq!((rows(&counts), counts.gaps, house.gaps().len()), (4, 1, 1));
+    // Known from now on.
+    assert!(house.run(&second, OnGap::Fail).await.0.is_ok());
+}

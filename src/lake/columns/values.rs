@@ -1,0 +1,297 @@
+//! The values of columns in the making: fixed and variable length, which rows have one, and what fits exactly.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+
+use crate::decode::item::{Kind, Value};
+use crate::decode::json::{Malformed, Text};
+use crate::decode::{nested, number};
+use crate::lake::schema::AttributeType;
+use crate::pipeline::spec::ColumnType;
+
+/// Which rows have a value.
+#[derive(Debug)]
+pub(super) struct Nulls {
+    bits: NullBufferBuilder,
+    pub(super) len: usize,
+}
+
+impl Default for Nulls {
+    fn default() -> Self {
+        Self { bits: NullBufferBuilder::new(0), len: 0 }
+    }
+}
+
+impl Nulls {
+    /// Marks `row` as having a value and answers how many rows in between have none.
+    #[inline]
+    pub(super) fn value_at(&mut self, row: usize) -> usize {
+        let skipped = self.pad(row);
+        self.bits.append_non_null();
+        self.len += 1;
+        skipped
+    }
+
+    /// Fills up to `rows` rows without a value and answers how many those were.
+    #[inline]
+    pub(super) fn pad(&mut self, rows: usize) -> usize {
+        let skipped = rows - self.len;
+        if skipped > 0 {
+            self.bits.append_n_nulls(skipped);
+            self.len = rows;
+        }
+        skipped
+    }
+
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.bits.truncate(rows);
+        self.len = rows;
+    }
+
+    pub(super) fn finish(&mut self) -> Option<arrow_buffer::NullBuffer> {
+        self.len = 0;
+        self.bits.finish()
+    }
+}
+
+/// Values of variable length: offsets and bytes.
+#[derive(Debug)]
+pub(super) struct Variable {
+    offsets: Vec<i32>,
+    data: Vec<u8>,
+}
+
+impl Default for Variable {
+    fn default() -> Self {
+        Self { offsets: vec![0], data: Vec::new() }
+    }
+}
+
+impl Variable {
+    /// `skipped` empty values, then one that the caller appends to the answer and closes.
+    #[inline]
+    pub(super) fn open(&mut self, skipped: usize) -> &mut Vec<u8> {
+        self.pad(skipped);
+        &mut self.data
+    }
+
+    #[inline]
+    pub(super) fn close(&mut self) {
+        self.offsets.push(self.data.len() as i32);
+    }
+
+    #[inline]
+    pub(super) fn pad(&mut self, skipped: usize) {
+        let end = self.data.len() as i32;
+        self.offsets.extend(std::iter::repeat_n(end, skipped));
+    }
+
+    pub(super) fn truncate(&mut self, values: usize) {
+        self.offsets.truncate(values + 1);
+        self.data.truncate(self.offsets[values] as usize);
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.data.len() + 4 * self.offsets.len()
+    }
+
+    fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
+        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
+        let data = std::mem::take(&mut self.data);
+        (OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(data))
+    }
+
+    pub(super) fn finish_text(
+        &mut self,
+        nulls: Option<arrow_buffer::NullBuffer>,
+    ) -> Result<ArrayRef, arrow_schema::ArrowError> {
+        let (offsets, data) = self.take();
+        Ok(Arc::new(StringArray::try_new(offsets, data, nulls)?))
+    }
+
+    fn finish_binary(&mut self, nulls: Option<arrow_buffer::NullBuffer>) -> Result<ArrayRef, arrow_schema::ArrowError> {
+        let (offsets, data) = self.take();
+        Ok(Arc::new(BinaryArray::try_new(offsets, data, nulls)?))
+    }
+}
+
+/// The values of a column, or of the lists in it.
+#[derive(Debug)]
+pub(super) enum Values {
+    Text(Variable),
+    Json(Variable),
+    NumberText(Variable),
+    Binary(Variable),
+    Decimal(Vec<i128>, u8, i8),
+    Int64(Vec<i64>),
+    Double(Vec<f64>),
+    Bool(BooleanBufferBuilder),
+}
+
+impl Values {
+    pub(super) fn new(takes: AttributeType, storage: &ColumnType) -> Self {
+        match storage {
+            ColumnType::String if takes == AttributeType::N => Self::NumberText(Variable::default()),
+            ColumnType::String => Self::Text(Variable::default()),
+            ColumnType::Json | ColumnType::List(_) => Self::Json(Variable::default()),
+            ColumnType::Binary => Self::Binary(Variable::default()),
+            ColumnType::Decimal(digits) => Self::Decimal(Vec::new(), digits.precision(), digits.scale() as i8),
+            ColumnType::Int64 => Self::Int64(Vec::new()),
+            ColumnType::Double => Self::Double(Vec::new()),
+            ColumnType::Bool => Self::Bool(BooleanBufferBuilder::new(0)),
+        }
+    }
+
+    /// Adds `skipped` values that stand where there is none, then `value`; `false` if it does not fit exactly, and
+    /// then nothing has changed.
+    #[inline]
+    pub(super) fn push(&mut self, skipped: usize, value: &Value<'_>) -> Result<bool, Malformed> {
+        match (self, value.kind) {
+            (Self::Json(json), Kind::M(_) | Kind::L(_)) => {
+                // The value goes in first: padding of a value that does not fit would have to be taken back.
+                let start = json.data.len();
+                if !nested::plain_json(value, &mut json.data)? {
+                    return Ok(false);
+                }
+                json.offsets.extend(std::iter::repeat_n(start as i32, skipped));
+                json.close();
+                Ok(true)
+            }
+            (values, Kind::S(text) | Kind::N(text) | Kind::B(text)) => {
+                Ok(values.push_scalar(skipped, &value.kind, text))
+            }
+            (Self::Bool(bits), Kind::Bool(value)) => {
+                bits.append_n(skipped, false);
+                bits.append(value);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_scalar(&mut self, skipped: usize, kind: &Kind<'_>, text: Text<'_>) -> bool {
+        match (self, kind) {
+            (Self::Text(values), Kind::S(_)) => {
+                let start = values.data.len();
+                if !text.decode_into(&mut values.data) {
+                    return false;
+                }
+                values.offsets.extend(std::iter::repeat_n(start as i32, skipped));
+                values.close();
+                true
+            }
+            (Self::NumberText(values), Kind::N(_)) => {
+                if text.escaped {
+                    return false;
+                }
+                values.open(skipped).extend_from_slice(text.raw.as_bytes());
+                values.close();
+                true
+            }
+            (Self::Binary(values), Kind::B(_)) => {
+                let start = values.data.len();
+                if !decode_base64(text, &mut values.data) {
+                    return false;
+                }
+                values.offsets.extend(std::iter::repeat_n(start as i32, skipped));
+                values.close();
+                true
+            }
+            (Self::Decimal(values, precision, scale), Kind::N(_)) => {
+                push_fixed(values, skipped, number::decimal(text.raw, *precision, *scale))
+            }
+            (Self::Int64(values), Kind::N(_)) => push_fixed(values, skipped, number::int64(text.raw)),
+            (Self::Double(values), Kind::N(_)) => push_fixed(values, skipped, number::double(text.raw)),
+            _ => false,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Text(v) | Self::Json(v) | Self::NumberText(v) | Self::Binary(v) => v.offsets.len() - 1,
+            Self::Decimal(v, ..) => v.len(),
+            Self::Int64(v) => v.len(),
+            Self::Double(v) => v.len(),
+            Self::Bool(v) => v.len(),
+        }
+    }
+
+    pub(super) fn truncate(&mut self, values: usize) {
+        match self {
+            Self::Text(v) | Self::Json(v) | Self::NumberText(v) | Self::Binary(v) => v.truncate(values),
+            Self::Decimal(v, ..) => v.truncate(values),
+            Self::Int64(v) => v.truncate(values),
+            Self::Double(v) => v.truncate(values),
+            Self::Bool(v) => v.truncate(values),
+        }
+    }
+
+    pub(super) fn pad(&mut self, skipped: usize) {
+        match self {
+            Self::Text(v) | Self::Json(v) | Self::NumberText(v) | Self::Binary(v) => v.pad(skipped),
+            Self::Decimal(v, ..) => v.extend(std::iter::repeat_n(0, skipped)),
+            Self::Int64(v) => v.extend(std::iter::repeat_n(0, skipped)),
+            Self::Double(v) => v.extend(std::iter::repeat_n(0.0, skipped)),
+            Self::Bool(v) => v.append_n(skipped, false),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(v) | Self::Json(v) | Self::NumberText(v) | Self::Binary(v) => v.bytes(),
+            Self::Decimal(v, ..) => 16 * v.len(),
+            Self::Int64(v) => 8 * v.len(),
+            Self::Double(v) => 8 * v.len(),
+            Self::Bool(v) => v.len() / 8,
+        }
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        nulls: Option<arrow_buffer::NullBuffer>,
+    ) -> Result<ArrayRef, arrow_schema::ArrowError> {
+        Ok(match self {
+            Self::Text(v) | Self::Json(v) | Self::NumberText(v) => v.finish_text(nulls)?,
+            Self::Binary(v) => v.finish_binary(nulls)?,
+            Self::Decimal(v, precision, scale) => Arc::new(
+                Decimal128Array::try_new(std::mem::take(v).into(), nulls)?
+                    .with_precision_and_scale(*precision, *scale)?,
+            ),
+            Self::Int64(v) => Arc::new(Int64Array::try_new(std::mem::take(v).into(), nulls)?),
+            Self::Double(v) => Arc::new(Float64Array::try_new(std::mem::take(v).into(), nulls)?),
+            Self::Bool(v) => Arc::new(BooleanArray::new(v.finish(), nulls)),
+        })
+    }
+}
+
+#[inline]
+fn push_fixed<T: Copy + Default>(values: &mut Vec<T>, skipped: usize, value: Option<T>) -> bool {
+    if let Some(value) = value {
+        values.extend(std::iter::repeat_n(T::default(), skipped));
+        values.push(value);
+    }
+    value.is_some()
+}
+
+/// Appends the bytes of a base64 text; `false` if it is not the one standard form of them, with padding and without
+/// stray bits, since only that comes back the same.
+fn decode_base64(text: Text<'_>, out: &mut Vec<u8>) -> bool {
+    use base64_simd::STANDARD;
+    let Some(encoded) = text.decode() else { return false };
+    let start = out.len();
+    let decoded = STANDARD.decode_append(encoded.as_bytes(), out).is_ok();
+    // Only the last group of four can be odd.
+    let whole = decoded && {
+        let groups = (out.len() - start) / 3 * 3;
+        let last = if groups == out.len() - start { groups.saturating_sub(3) } else { groups };
+        let tail = STANDARD.encode_to_string(&out[start + last..]);
+        encoded.len() == last / 3 * 4 + tail.len() && encoded.ends_with(&tail)
+    };
+    if !whole {
+        out.truncate(start);
+    }
+    whole
+}

@@ -1,0 +1,138 @@
+//! Rebuilds the change from a row of the lake: the independent way back, against which "no value changes on its way"
+//! is held. Written for plainness, with serde_json trees.
+
+use std::collections::BTreeMap;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Decimal128Type, Float64Type, Int32Type, Int64Type};
+use arrow_array::{Array, RecordBatch, StructArray};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::decode::number::decimal_text;
+use crate::lake::schema::{AttributeType, Column, TableSchema};
+use crate::pipeline::spec::ColumnType;
+
+/// A row of the lake, as a change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// `_op`.
+    pub op: String,
+    /// `_shard`.
+    pub shard: String,
+    /// `_sequence`.
+    pub sequence: String,
+    /// `_sub`.
+    pub sub: i32,
+    /// The new image; on a REMOVE the keys.
+    pub new: Value,
+    /// The old image.
+    pub old: Option<Value>,
+}
+
+/// All rows of a data file.
+pub fn rows(file: &Bytes, schema: &TableSchema) -> Vec<Row> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.clone()).expect("a data file has a footer");
+    let batches = reader.build().expect("a data file can be read");
+    batches.flat_map(|batch| rows_of_batch(&batch.expect("a data file's pages can be read"), schema)).collect()
+}
+
+/// All rows of a batch.
+pub fn rows_of_batch(batch: &RecordBatch, schema: &TableSchema) -> Vec<Row> {
+    let text = |name: &str, row: usize| batch[name].as_string::<i32>().value(row).to_owned();
+    let old = batch["_old"].as_struct();
+    let top = StructArray::from(batch.clone());
+    (0..batch.num_rows())
+        .map(|row| Row {
+            op: text("_op", row),
+            shard: text("_shard", row),
+            sequence: text("_sequence", row),
+            sub: batch["_sub"].as_primitive::<Int32Type>().value(row),
+            new: image(&top, row, schema),
+            old: old.is_valid(row).then(|| image(old, row, schema)),
+        })
+        .collect()
+}
+
+fn image(columns: &StructArray, row: usize, schema: &TableSchema) -> Value {
+    let mut attributes = Map::new();
+    for column in &schema.columns {
+        let Some(array) = columns.column_by_name(&column.column) else { continue };
+        if array.is_valid(row) {
+            attributes.insert(column.attribute.clone(), typed(array, row, column));
+        }
+    }
+    let rest = columns.column_by_name("_rest").expect("every file has _rest").as_string::<i32>();
+    if rest.is_valid(row) {
+        let rest: BTreeMap<String, Value> = serde_json::from_str(rest.value(row)).expect("_rest is JSON");
+        for (name, value) in rest {
+            assert!(attributes.insert(name.clone(), value).is_none(), "{name} is in a column and in _rest");
+        }
+    }
+    Value::Object(attributes)
+}
+
+fn typed(array: &dyn Array, row: usize, column: &Column) -> Value {
+    match column.takes {
+        AttributeType::Json => typed_json(array.as_string::<i32>().value(row)),
+        AttributeType::Bool => json!({"BOOL": array.as_boolean().value(row)}),
+        AttributeType::Ss | AttributeType::Ns | AttributeType::Bs => {
+            let ColumnType::List(element) = column.storage else { unreachable!("sets are lists") };
+            let (tag, takes) = match column.takes {
+                AttributeType::Ss => ("SS", AttributeType::S),
+                AttributeType::Ns => ("NS", AttributeType::N),
+                _ => ("BS", AttributeType::B),
+            };
+            let storage = crate::lake::schema::scalar(element);
+            let elements = array.as_list::<i32>().value(row);
+            let values: Vec<_> = (0..elements.len()).map(|at| scalar(&elements, at, takes, storage)).collect();
+            json!({tag: values})
+        }
+        takes => {
+            let tag = match takes {
+                AttributeType::S => "S",
+                AttributeType::N => "N",
+                _ => "B",
+            };
+            json!({tag: scalar(array, row, takes, column.storage)})
+        }
+    }
+}
+
+fn scalar(array: &dyn Array, row: usize, takes: AttributeType, storage: ColumnType) -> String {
+    match (takes, storage) {
+        (AttributeType::B, _) => base64_simd::STANDARD.encode_to_string(array.as_binary::<i32>().value(row)),
+        (_, ColumnType::Decimal(digits)) => {
+            decimal_text(array.as_primitive::<Decimal128Type>().value(row), digits.scale() as i8)
+        }
+        (_, ColumnType::Int64) => array.as_primitive::<Int64Type>().value(row).to_string(),
+        (_, ColumnType::Double) => array.as_primitive::<Float64Type>().value(row).to_string(),
+        _ => array.as_string::<i32>().value(row).to_owned(),
+    }
+}
+
+/// Plain JSON back to DynamoDB JSON; the inverse of `decode::nested`. Works on the text, so that numbers keep all digits.
+fn typed_json(plain: &str) -> Value {
+    let raw = |text: &str| serde_json::from_str::<String>(text).expect("a JSON string");
+    match plain.as_bytes()[0] {
+        b'n' => json!({"NULL": true}),
+        b't' | b'f' => json!({"BOOL": plain == "true"}),
+        b'"' => json!({"S": raw(plain)}),
+        b'[' => {
+            let elements: Vec<&RawValue> = serde_json::from_str(plain).expect("a JSON array");
+            json!({"L": elements.iter().map(|element| typed_json(element.get())).collect::<Vec<_>>()})
+        }
+        b'{' => {
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(plain).expect("a JSON object");
+            let only = members.keys().next().filter(|_| members.len() == 1);
+            if only.is_some_and(|name| ["SS", "NS", "BS", "B"].contains(&name.as_str())) {
+                return serde_json::from_str(plain).expect("a set or bytes");
+            }
+            let typed = members.iter().map(|(name, value)| (name.clone(), typed_json(value.get())));
+            json!({"M": typed.collect::<Map<_, _>>()})
+        }
+        _ => json!({"N": plain}),
+    }
+}

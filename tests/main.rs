@@ -1,0 +1,17 @@
+//! The real binary against real servers, judged from outside: `cargo test --test it`.
+//!
+//! What these tests need besides Rust is in `tests/tools/README.md`; `tests/tools/setup.sh` fetches it.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside; `pub` says what the harness offers")]
+
+mod harness;
+
+mod dynamodb;
+mod faults;
+mod hostile;
+mod kill;
+mod kinesis;
+mod memory;
+mod quickstart;
+mod s3;
+mod wrong_input;
