@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use crate::change::SequenceNumber;
+use crate::decode::json::{Cursor, Elements, Malformed, Members, Text};
 
-use super::json_walk::{NotJson, Text, Walk};
-use super::streams_page::{BadPage, own};
+use super::streams_page::{BadPage, text, text_or_null};
 
 /// What one answer holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,82 +22,76 @@ pub(super) struct KinesisPage {
 
 /// Takes one answer apart. The data of all records lies in one buffer, which each record shares.
 pub(super) fn read(page: &[u8]) -> Result<KinesisPage, BadPage> {
-    let mut walk = Walk::new(page);
+    let mut cursor = Cursor::of_bytes(page);
     let mut found = None;
     let mut next = None;
     let mut millis_behind = None;
     let mut names_children = false;
-    let mut first = true;
-    walk.object()?;
-    while let Some(name) = walk.member(&mut first)? {
+    let mut members = Members::open(&mut cursor)?;
+    while let Some(name) = members.next_unchecked(&mut cursor)? {
         if name.is("Records") {
-            if found.replace(find_records(&mut walk)?).is_some() {
+            if found.replace(find_records(&mut cursor)?).is_some() {
                 return Err(BadPage::RecordsTwice);
             }
         } else if name.is("NextShardIterator") {
-            next = own(walk.text_or_null()?)?;
+            next = text_or_null(&mut cursor)?;
         } else if name.is("MillisBehindLatest") {
-            let value = walk.skip()?;
-            millis_behind = std::str::from_utf8(&page[value]).ok().and_then(|digits| digits.parse().ok());
-        } else if name.is("ChildShards") && walk.peek() == Some(b'[') {
-            names_children = has_elements(&mut walk)?;
+            let digits = std::str::from_utf8(cursor.value_unchecked()?).ok();
+            millis_behind = digits.and_then(|digits| digits.parse().ok());
+        } else if name.is("ChildShards") && cursor.peek() == Some(b'[') {
+            names_children = has_elements(&mut cursor)?;
         } else {
-            walk.skip()?;
+            cursor.value_unchecked()?;
         }
     }
-    walk.end()?;
-    let records = decode(found.ok_or(BadPage::NoRecords)?)?;
+    cursor.end()?;
+    let records = decode(found.ok_or(BadPage::NoRecords)?);
     Ok(KinesisPage { records, next, millis_behind, names_children })
 }
 
-type Found<'a> = Vec<(SequenceNumber, Text<'a>)>;
+type Found<'a> = Vec<(SequenceNumber, Text<'a, [u8]>)>;
 
-fn find_records<'a>(walk: &mut Walk<'a>) -> Result<Found<'a>, BadPage> {
+fn find_records<'a>(cursor: &mut Cursor<'a, [u8]>) -> Result<Found<'a>, BadPage> {
     let mut records = Vec::new();
-    let mut first = true;
-    walk.array()?;
-    while walk.element(&mut first)? {
+    let mut elements = Elements::open(cursor)?;
+    while elements.next(cursor)? {
         let mut sequence = None;
         let mut data = None;
-        let mut first = true;
-        walk.object()?;
-        while let Some(name) = walk.member(&mut first)? {
+        let mut members = Members::open(cursor)?;
+        while let Some(name) = members.next_unchecked(cursor)? {
             if name.is("SequenceNumber") {
-                sequence = SequenceNumber::parse(&walk.text()?.decode()?).ok();
+                sequence = SequenceNumber::parse(&text(cursor)?).ok();
             } else if name.is("Data") {
-                data = Some(walk.text()?);
+                data = Some(cursor.string_unchecked()?);
             } else {
-                walk.skip()?;
+                cursor.value_unchecked()?;
             }
         }
         let sequence = sequence.ok_or(BadPage::NoSequenceNumber(records.len()))?;
-        let data = data.ok_or(NotJson { at: walk.position(), expected: "a record with `Data`" })?;
+        let data = data.ok_or(cursor.malformed("expected a record with `Data`"))?;
         records.push((sequence, data));
     }
     Ok(records)
 }
 
-fn has_elements(walk: &mut Walk<'_>) -> Result<bool, NotJson> {
-    let mut first = true;
-    walk.array()?;
+fn has_elements(cursor: &mut Cursor<'_, [u8]>) -> Result<bool, Malformed> {
+    let mut elements = Elements::open(cursor)?;
     let mut any = false;
-    while walk.element(&mut first)? {
-        walk.skip()?;
+    while elements.next(cursor)? {
+        cursor.value_unchecked()?;
         any = true;
     }
     Ok(any)
 }
 
-fn decode(found: Found<'_>) -> Result<Vec<(SequenceNumber, Bytes)>, BadPage> {
-    let capacity = found.iter().map(|(_, data)| data.len() / 4 * 3 + 3).sum();
+fn decode(found: Found<'_>) -> Vec<(SequenceNumber, Bytes)> {
+    let capacity = found.iter().map(|(_, data)| data.raw.len() / 4 * 3 + 3).sum();
     let mut buffer = Vec::with_capacity(capacity);
     let mut ends = Vec::with_capacity(found.len());
     for (sequence, data) in found {
-        match data.plain() {
-            Some(base64) => decode_one(base64, &mut buffer),
-            // Some servers write `\/`.
-            None => decode_one(data.decode()?.as_bytes(), &mut buffer),
-        }
+        // Some servers write `\/`. What denotes no text stays as it was written.
+        let unescaped = data.escaped.then(|| data.decode()).flatten();
+        decode_one(unescaped.as_deref().map_or(data.raw, str::as_bytes), &mut buffer);
         ends.push((sequence, buffer.len()));
     }
     let buffer = Bytes::from(buffer);
@@ -107,7 +101,7 @@ fn decode(found: Found<'_>) -> Result<Vec<(SequenceNumber, Bytes)>, BadPage> {
         start = end;
         (sequence, data)
     };
-    Ok(ends.into_iter().map(slice).collect())
+    ends.into_iter().map(slice).collect()
 }
 
 fn decode_one(base64: &[u8], buffer: &mut Vec<u8>) {

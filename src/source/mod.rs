@@ -7,8 +7,6 @@ mod aws;
 mod dynamodb_streams;
 mod dynamodb_tables;
 pub mod file;
-mod json_brackets;
-mod json_walk;
 mod kinesis;
 mod kinesis_page;
 #[cfg(test)]

@@ -3,11 +3,12 @@
 //! The SDK's own parser builds a tree of every image (98 MB/s measured); all that is needed here is where each element
 //! of `Records` lies, its `dynamodb.SequenceNumber`, and `NextShardIterator`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::change::SequenceNumber;
-
-use super::json_walk::{NotJson, Text, Walk};
+use crate::decode::json::{Cursor, Elements, Malformed, Members};
 
 /// What one answer holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(super) struct StreamsPage {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadPage {
     #[error("the answer of GetRecords cannot be read: {0}")]
-    NotJson(#[from] NotJson),
+    NotJson(#[from] Malformed),
     /// Without this check a garbled answer would look like the end of the shard.
     #[error("the answer of GetRecords has no `Records`")]
     NoRecords,
@@ -35,62 +36,65 @@ pub(super) enum BadPage {
 /// Cuts one answer up. Each record is a slice of `page`; inside a record nothing is checked but its extent, not even
 /// that it is UTF-8: one bad record must cost only itself, and its decoder is the one to find out.
 pub(super) fn cut(page: &Bytes) -> Result<StreamsPage, BadPage> {
-    let mut walk = Walk::new(page);
+    let mut cursor = Cursor::of_bytes(page);
     let mut records = None;
     let mut next = None;
-    let mut first = true;
-    walk.object()?;
-    while let Some(name) = walk.member(&mut first)? {
+    let mut members = Members::open(&mut cursor)?;
+    while let Some(name) = members.next_unchecked(&mut cursor)? {
         if name.is("Records") {
-            if records.replace(cut_records(page, &mut walk)?).is_some() {
+            if records.replace(cut_records(page, &mut cursor)?).is_some() {
                 return Err(BadPage::RecordsTwice);
             }
         } else if name.is("NextShardIterator") {
-            next = own(walk.text_or_null()?)?;
+            next = text_or_null(&mut cursor)?;
         } else {
-            walk.skip()?;
+            cursor.value_unchecked()?;
         }
     }
-    walk.end()?;
+    cursor.end()?;
     Ok(StreamsPage { records: records.ok_or(BadPage::NoRecords)?, next })
 }
 
 /// The text itself, for the few that outlive the page.
-pub(super) fn own(text: Option<Text<'_>>) -> Result<Option<String>, NotJson> {
-    text.map(|text| text.decode().map(|text| text.into_owned())).transpose()
+pub(super) fn text_or_null(cursor: &mut Cursor<'_, [u8]>) -> Result<Option<String>, Malformed> {
+    if cursor.literal("null") { Ok(None) } else { text(cursor).map(|text| Some(text.into_owned())) }
 }
 
-fn cut_records(page: &Bytes, walk: &mut Walk<'_>) -> Result<Vec<(SequenceNumber, Bytes)>, BadPage> {
+/// A string whose content counts.
+pub(super) fn text<'a>(cursor: &mut Cursor<'a, [u8]>) -> Result<Cow<'a, str>, Malformed> {
+    cursor.peek();
+    let at = cursor.offset();
+    cursor.string()?.decode().ok_or(Malformed { at, what: "expected a string that is text" })
+}
+
+fn cut_records(page: &Bytes, cursor: &mut Cursor<'_, [u8]>) -> Result<Vec<(SequenceNumber, Bytes)>, BadPage> {
     let mut records = Vec::new();
-    let mut first = true;
-    walk.array()?;
-    while walk.element(&mut first)? {
-        walk.peek();
-        let start = walk.position();
-        let sequence = record(walk)?.ok_or(BadPage::NoSequenceNumber(records.len()))?;
-        records.push((sequence, page.slice(start..walk.position())));
+    let mut elements = Elements::open(cursor)?;
+    while elements.next(cursor)? {
+        cursor.peek();
+        let start = cursor.offset();
+        let sequence = record(cursor)?.ok_or(BadPage::NoSequenceNumber(records.len()))?;
+        records.push((sequence, page.slice(start..cursor.offset())));
     }
     Ok(records)
 }
 
 /// Steps over one record and answers its sequence number.
-fn record(walk: &mut Walk<'_>) -> Result<Option<SequenceNumber>, NotJson> {
+fn record(cursor: &mut Cursor<'_, [u8]>) -> Result<Option<SequenceNumber>, Malformed> {
     let mut sequence = None;
-    let mut first = true;
-    walk.object()?;
-    while let Some(name) = walk.member(&mut first)? {
-        if name.is("dynamodb") && walk.peek() == Some(b'{') {
-            let mut first = true;
-            walk.object()?;
-            while let Some(name) = walk.member(&mut first)? {
-                if name.is("SequenceNumber") && walk.peek() == Some(b'"') {
-                    sequence = SequenceNumber::parse(&walk.text()?.decode()?).ok();
+    let mut members = Members::open(cursor)?;
+    while let Some(name) = members.next_unchecked(cursor)? {
+        if name.is("dynamodb") && cursor.peek() == Some(b'{') {
+            let mut members = Members::open(cursor)?;
+            while let Some(name) = members.next_unchecked(cursor)? {
+                if name.is("SequenceNumber") && cursor.peek() == Some(b'"') {
+                    sequence = SequenceNumber::parse(&text(cursor)?).ok();
                 } else {
-                    walk.skip()?;
+                    cursor.value_unchecked()?;
                 }
             }
         } else {
-            walk.skip()?;
+            cursor.value_unchecked()?;
         }
     }
     Ok(sequence)

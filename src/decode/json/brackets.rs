@@ -21,11 +21,18 @@ pub(super) enum Unclosed {
 /// The length of the object or array at the start of `bytes`. Its first byte must be an opening bracket. Brackets are
 /// counted; that they pair up is for those to check who read what is inside.
 pub(super) fn extent(bytes: &[u8]) -> Result<usize, Unclosed> {
-    let mut scan = Scan { in_string: 0, escaped: 0, depth: 0 };
+    let mut scan = Scan { in_string: 0, escaped: 0, depth: 0, plain: false };
     let (blocks, rest) = bytes.as_chunks::<64>();
-    for (i, block) in blocks.iter().enumerate() {
+    let mut i = 0;
+    while let Some(block) = blocks.get(i) {
         if let Some(end) = scan.block(block)? {
             return Ok(i * 64 + end);
+        }
+        i += 1;
+        if scan.plain {
+            // A long string: whatever is in it, only its end counts.
+            let from = &bytes[i * 64..];
+            i += memchr::memchr2(b'"', b'\\', from).unwrap_or(from.len()) / 64;
         }
     }
     let mut last = [b' '; 64];
@@ -43,13 +50,17 @@ struct Scan {
     /// 1: the next block's first byte is escaped.
     escaped: u64,
     depth: u32,
+    /// The block lay in a string and had neither quote nor backslash.
+    plain: bool,
 }
 
 impl Scan {
     /// Reads a block; answers where the outermost bracket closed, just behind it.
     #[inline]
     fn block(&mut self, block: &[u8; 64]) -> Result<Option<usize>, Unclosed> {
-        let quotes = mask(block, 0, b'"') & !self.escapes(block);
+        let escapes = self.escapes(block);
+        let quotes = mask(block, 0, b'"') & !escapes;
+        self.plain = quotes | escapes | self.escaped == 0 && self.in_string != 0;
         let in_string = prefix_xor(quotes) ^ self.in_string;
         self.in_string = if in_string >> 63 == 1 { u64::MAX } else { 0 };
         // `{` and `[`, `}` and `]` differ in one bit.
@@ -160,6 +171,14 @@ mod tests {
             before in 0_usize..130, run in 0_usize..70, after in "[\"\\\\}]{0,70}",
         ) {
             let text = format!("{{\"{}{}{after}\"}}}}", "x".repeat(before), "\\".repeat(run));
+            prop_assert_eq!(extent(text.as_bytes()), by_bytes(text.as_bytes()));
+        }
+
+        #[test]
+        fn long_strings_are_passed_over(
+            before in 0_usize..70, long in 60_usize..400, tail in r#"(\\{0,3}"|[x\]]{0,70}){0,4}"#, again in 0_usize..300,
+        ) {
+            let text = format!("[{}\"{}{tail}{}\"]]", " ".repeat(before), "}".repeat(long), "y".repeat(again));
             prop_assert_eq!(extent(text.as_bytes()), by_bytes(text.as_bytes()));
         }
 
