@@ -14,6 +14,7 @@ import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.Executors;
@@ -32,6 +33,9 @@ import software.amazon.dynamodb.services.local.shared.access.sqlite.SQLiteDBAcce
 import software.amazon.dynamodb.services.local.shared.jobs.JobsRegister;
 
 public final class Main {
+    /** Whether anything has been made older, and may so have been trimmed. */
+    private static volatile boolean aged;
+
     public static void main(String[] args) throws Exception {
         if (!"0".equals(System.getenv("DDB_LOCAL_TELEMETRY"))) {
             System.err.println("set DDB_LOCAL_TELEMETRY=0 (run.sh does): DynamoDB Local must not send telemetry from tests");
@@ -48,6 +52,7 @@ public final class Main {
         HttpServer control = HttpServer.create(anyPort, 0);
         control.createContext("/rollover", exchange -> answer(exchange, database::triggerShardRollovers));
         control.createContext("/age", exchange -> answer(exchange, () -> {
+            aged = true;
             String hours = exchange.getRequestURI().getQuery().replaceFirst("^hours=", "");
             database.dilateEventTimes(TimeUnit.HOURS.toMillis(Long.parseLong(hours)));
         }));
@@ -83,6 +88,14 @@ public final class Main {
         private final AmazonDynamoDBLocal database;
         private final DynamoDbClient items;
         private final DynamoDbStreamsClient streams;
+
+        /** Iterators at a shard's beginning, through which no record has come yet, with the requests that made them. The newest suffice. */
+        private final Map<String, GetShardIteratorRequest> untouched = Collections.synchronizedMap(new LinkedHashMap<>() {
+            @Override
+            protected boolean removeEldestEntry(Map.Entry<String, GetShardIteratorRequest> eldest) {
+                return size() > 10_000;
+            }
+        });
 
         Embedded(AmazonDynamoDBLocal database) {
             super(0);
@@ -228,12 +241,30 @@ public final class Main {
 
         @Override
         public GetShardIteratorResponse getShardIterator(String key, String region, GetShardIteratorRequest request) {
-            return streams.getShardIterator(request);
+            GetShardIteratorResponse answer = streams.getShardIterator(request);
+            if (request.shardIteratorType() == ShardIteratorType.TRIM_HORIZON) {
+                untouched.put(answer.shardIterator(), request);
+            }
+            return answer;
         }
 
         @Override
         public GetRecordsResponse getRecords(String key, String region, GetRecordsRequest request) {
-            GetRecordsResponse page = streams.getRecords(request);
+            GetShardIteratorRequest beginning = untouched.get(request.shardIterator());
+            GetRecordsResponse page;
+            try {
+                page = streams.getRecords(request);
+            } catch (TrimmedDataAccessException e) {
+                if (beginning == null || aged) {
+                    throw e;
+                }
+                // Nothing is old enough to be trimmed: the shard was empty when the iterator was made, and its first record came just then.
+                String fresh = streams.getShardIterator(beginning).shardIterator();
+                page = streams.getRecords(request.toBuilder().shardIterator(fresh).build());
+            }
+            if (beginning != null && page.records().isEmpty() && page.nextShardIterator() != null) {
+                untouched.put(page.nextShardIterator(), beginning);
+            }
             return page.toBuilder().records(page.records().stream().map(Repair::record).toList()).build();
         }
     }
