@@ -31,7 +31,7 @@ use crate::source::{StreamApi, StreamError, StreamFinder};
 use crate::telemetry::Metrics;
 use crate::telemetry::health::Health;
 use budget::Budget;
-pub(crate) use stream::{DISCOVERED, LAKE, Patience};
+pub(crate) use stream::{DISCOVERED, LAKE, Patience, STREAMS};
 use totals::Totals;
 
 /// How many ranges of killed processes are completed at a time. Such a range can't be cut short to free memory, so that

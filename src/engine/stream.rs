@@ -27,7 +27,7 @@ pub(crate) const DISCOVERED: (&str, &str) = ("_stream", "_discovered");
 const BETWEEN_LISTS: Duration = Duration::from_millis(500);
 
 /// The sink under which the streams of an origin are remembered.
-const STREAMS: &str = "_streams";
+pub(crate) const STREAMS: &str = "_streams";
 
 /// Reads one stream to its end; see [`super::Engine::run`]. A stream that is not the `newest` of its origin is only read
 /// if reading it had begun when it was.

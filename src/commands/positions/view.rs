@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::change::ShardId;
 use crate::checkpoint::{Checkpoint, Saved};
-use crate::engine::{DISCOVERED, LAKE};
+use crate::engine::{DISCOVERED, LAKE, STREAMS};
 use crate::source::{ShardList, StreamApi};
 
 /// A stream that the source names, with its shards unless they can't be listed.
@@ -66,7 +66,8 @@ pub(super) enum Lag {
 /// All streams: those of the source in its order, then those that only the state knows.
 pub(super) fn streams(saved: Vec<Saved>, listed: &[Listed]) -> Vec<StreamView> {
     let mut by_stream: BTreeMap<String, Vec<Saved>> = BTreeMap::new();
-    for saved in saved {
+    // Under this sink the engine remembers which streams an origin has had, not how far anything has come.
+    for saved in saved.into_iter().filter(|saved| saved.key.sink != STREAMS) {
         let known = by_stream.entry(saved.key.stream.clone()).or_default();
         if (saved.key.shard.as_str(), saved.key.sink.as_str()) != DISCOVERED {
             known.push(saved);
@@ -206,9 +207,12 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_of_the_first_discovery_is_no_shard() {
+    fn what_the_engine_notes_for_itself_is_no_shard() {
         let (shard, sink) = DISCOVERED;
-        let views = streams(vec![saved(shard, sink, Checkpoint::Start(StartAt::Latest(1)))], &[]);
+        let mark = saved(shard, sink, Checkpoint::Start(StartAt::Latest(1)));
+        let mut other = saved("stream-1", STREAMS, Checkpoint::Start(StartAt::TrimHorizon));
+        other.key.stream = "origin".into();
+        let views = streams(vec![other, mark], &[]);
         assert_eq!((views.len(), views[0].rows.len(), views[0].note), (1, 0, None));
     }
 }
