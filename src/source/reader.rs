@@ -20,6 +20,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait after a fault: a shard must not sleep through its retention.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// How often a shard of which nothing was delivered may answer "trimmed" before that is a gap.
+const TRIMMED_AT_START: u32 = 5;
+
 /// What reading on brought.
 #[derive(Debug)]
 pub enum Read {
@@ -68,6 +71,7 @@ pub struct ShardReader {
     skipping: bool,
     /// The last answer had neither records nor an iterator.
     ending: bool,
+    trimmed_at_start: u32,
     faults: u32,
     /// Calls that were answered with "too many", for the metrics.
     pub throttled: u64,
@@ -88,6 +92,7 @@ impl ShardReader {
             expected: None,
             skipping: false,
             ending: false,
+            trimmed_at_start: 0,
             faults: 0,
             throttled: 0,
             expired: 0,
@@ -192,6 +197,14 @@ impl ShardReader {
             StreamError::Expired => {
                 self.iterator = None;
                 self.expired += 1;
+            }
+            // The oldest record there is was asked for, and none has been delivered: no known record is missing, and a
+            // fresh iterator asks for the oldest again. If the service insists, it is a gap.
+            StreamError::Trimmed if self.last.is_none() && self.trimmed_at_start < TRIMMED_AT_START => {
+                self.trimmed_at_start += 1;
+                self.iterator = None;
+                tracing::warn!(shard = %self.shard, "the oldest record was trimmed while it was asked for; asking again");
+                self.back_off("trimmed at the beginning").await;
             }
             StreamError::Trimmed => {
                 let behind = self.last.map_or("at its beginning".to_owned(), |last| format!("behind {last}"));
