@@ -205,7 +205,7 @@ impl Stream {
         };
         if !std::mem::replace(&mut self.listed_before, true) {
             let now = self.follow.clock.wall_micros();
-            for (shard, first) in first_checkpoints(&self.list.shards, self.follow.start, now) {
+            for (shard, first) in first_checkpoints(&self.list.shards, self.follow.start, now, &HashSet::new()) {
                 match first {
                     Checkpoint::ShardEnd => drop(self.finished.insert(shard)),
                     Checkpoint::Start(StartAt::Latest(_)) => drop(self.starts.insert(shard, ReadFrom::Latest)),

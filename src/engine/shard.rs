@@ -17,6 +17,7 @@ use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt, StateError};
 use crate::lake::LakeError;
 use crate::lake::shard::{Committed, LakeShard};
 use crate::source::reader::{Page, Read, ReadError, ShardReader};
+use crate::source::retention::may_be_trimmed;
 use crate::source::{Pace, ReadFrom, StreamApi};
 use crate::telemetry::health::Watched;
 
@@ -38,6 +39,11 @@ pub(super) struct ShardTask {
     pub(super) checkpoint: Option<Checkpoint>,
     /// Whether a parent of it was read here, so that every record of it is due.
     pub(super) follows: bool,
+    /// Whether it is gone, and records of it were due.
+    pub(super) lost: bool,
+    /// The earliest time at which records of it were written that must not be missing, µs since the epoch; `None`: not
+    /// known.
+    pub(super) due_since: Option<i64>,
     /// Whether the list says that it ends (it is closed, or has a child): then its tip is not enough, only its end is.
     pub(super) ends: bool,
     pub(super) stop: CancellationToken,
@@ -119,6 +125,9 @@ impl Shard {
             self.start(),
             self.lake.position(),
         );
+        if let Some(what) = self.trimmed_beginning() {
+            self.gap("trimmed", &what).await?;
+        }
         loop {
             let stopped;
             (reader, stopped) = self.read_until_stopped(reader, &mut permit).await?;
@@ -139,13 +148,23 @@ impl Shard {
                     permit = None;
                 }
                 Stopped::Failed(ReadError::NotFound(what)) => {
-                    if self.lake.position().is_some() || self.task.follows {
+                    if self.lake.position().is_some() || self.task.follows || self.task.lost {
                         self.gap("gone", &format!("shard {} is gone: {what}", self.task.shard)).await?;
                     }
                     return self.finish().await;
                 }
             }
         }
+    }
+
+    /// A shard that follows another is read from its first record on. If that is so old that the service may have trimmed
+    /// it, an iterator at the oldest record says nothing of it: then there may be a gap, and nobody can tell.
+    fn trimmed_beginning(&self) -> Option<String> {
+        let since = self.task.due_since.filter(|_| self.task.follows && self.lake.is_new())?;
+        may_be_trimmed(since, self.task.shared.clock.wall_micros()).then(|| {
+            let shard = &self.task.shard;
+            format!("shard {shard} was not read for longer than the stream keeps records; its beginning may be trimmed")
+        })
     }
 
     /// A source that ends before the end of a range it once gave.

@@ -14,6 +14,7 @@ use crate::checkpoint::patient::{load_patiently, save_patiently};
 use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt};
 use crate::clock::Clock;
 use crate::source::lineage::{self, StartPolicy, first_checkpoints};
+use crate::source::retention::may_be_trimmed;
 use crate::source::{ShardInfo, ShardList, StreamApi, StreamError, is_gone, list_all};
 
 /// The sink under which the lake's positions are kept.
@@ -57,10 +58,13 @@ struct Stream {
     checkpoints: HashMap<ShardId, Checkpoint>,
     /// Where its first shards begin. A stream that follows another of its origin is read whole.
     start: StartPolicy,
-    discovered: bool,
+    /// When the first discovery was, µs since the epoch: what had been trimmed by then is no gap.
+    discovered: Option<i64>,
     list: ShardList,
     /// Parents that the service says it does not have any more.
     gone: HashSet<ShardId>,
+    /// Shards that came and went while nobody read: their tasks mark the gap.
+    lost: HashSet<ShardId>,
     finished: HashSet<ShardId>,
     /// Shards whose tip was reached in a run that ends there.
     at_tip: HashSet<ShardId>,
@@ -74,7 +78,12 @@ struct Stream {
 impl Stream {
     async fn load(shared: Arc<Shared>, api: Arc<dyn StreamApi>) -> Result<Self, EngineError> {
         let stored = load_patiently(&*shared.state, &shared.clock, &api.identity().id).await?;
-        let discovered = stored.iter().any(|(key, _)| (key.shard.as_str(), key.sink.as_str()) == DISCOVERED);
+        let discovered = stored.iter().find_map(|(key, at)| match at {
+            Checkpoint::Start(StartAt::Latest(micros)) if (key.shard.as_str(), key.sink.as_str()) == DISCOVERED => {
+                Some(*micros)
+            }
+            _ => None,
+        });
         let checkpoints: HashMap<_, _> =
             stored.into_iter().filter(|(key, _)| key.sink == LAKE).map(|(key, at)| (key.shard, at)).collect();
         let ended = checkpoints.iter().filter(|(_, at)| **at == Checkpoint::ShardEnd);
@@ -89,6 +98,7 @@ impl Stream {
             discovered,
             list: ShardList { shards: Vec::new(), enabled: true },
             gone: HashSet::new(),
+            lost: HashSet::new(),
             finished,
             at_tip: HashSet::new(),
             running: HashSet::new(),
@@ -191,15 +201,16 @@ impl Stream {
                 Ok(list) => break list,
                 Err(StreamError::Throttled(why) | StreamError::Transient(why)) => patience.wait(&why).await,
                 // The shards being read will find out what they can still get.
-                Err(StreamError::NotFound(_)) if self.discovered => {
+                Err(StreamError::NotFound(_)) if self.discovered.is_some() => {
                     break ShardList { shards: std::mem::take(&mut self.list.shards), enabled: false };
                 }
                 Err(error) => return Err(EngineError::Source(error.to_string())),
             }
         };
-        if !self.discovered {
+        if self.discovered.is_none() {
             let now = self.shared.clock.wall_micros();
-            for (shard, first) in first_checkpoints(&self.list.shards, self.start, now) {
+            let read = self.read_already().await?;
+            for (shard, first) in first_checkpoints(&self.list.shards, self.start, now, &read) {
                 if !self.checkpoints.contains_key(&shard) {
                     self.save(shard.clone(), LAKE, &first).await?;
                     if first == Checkpoint::ShardEnd {
@@ -210,9 +221,21 @@ impl Stream {
             }
             let (shard, sink) = DISCOVERED;
             self.save(ShardId::new(shard), sink, &Checkpoint::Start(StartAt::Latest(now))).await?;
-            self.discovered = true;
+            self.discovered = Some(now);
         }
         self.ask_for_missing().await
+    }
+
+    /// The listed shards of which the lake has something, although there is no state. Read from the oldest record on,
+    /// a shard finds that by itself.
+    async fn read_already(&self) -> Result<HashSet<ShardId>, EngineError> {
+        let mut read = HashSet::new();
+        for shard in self.list.shards.iter().filter(|_| self.start != StartPolicy::TrimHorizon) {
+            if self.shared.lake.has_read(self.api.identity(), &shard.id).await? {
+                read.insert(shard.id.clone());
+            }
+        }
+        Ok(read)
     }
 
     /// Asks for every shard that the list should have and has not: parents, and shards that were begun. The children of
@@ -220,7 +243,10 @@ impl Stream {
     async fn ask_for_missing(&mut self) -> Result<(), EngineError> {
         for shard in self.missing() {
             let gone = is_gone(&*self.api, &shard).await.map_err(|error| EngineError::Source(error.to_string()))?;
-            if gone && self.checkpoints.contains_key(&shard) {
+            if gone && self.was_due(&shard) {
+                self.lost.insert(shard.clone());
+            }
+            if gone && (self.checkpoints.contains_key(&shard) || self.lost.contains(&shard)) {
                 // It was not read to its end: its task will find the gap.
                 self.list.shards.push(ShardInfo { id: shard, parents: Vec::new(), closed: true });
             } else if gone {
@@ -229,6 +255,17 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// Whether records of a shard that is gone unread were written after the first discovery. Every shard of that has a
+    /// checkpoint, so that one without, and with a child without, is of later; and time must have passed for it to be
+    /// trimmed.
+    fn was_due(&self, shard: &ShardId) -> bool {
+        let is_new = |child: &&ShardInfo| !self.checkpoints.contains_key(&child.id);
+        let of_later = || self.list.shards.iter().filter(is_new).any(|child| child.parents.contains(shard));
+        let now = self.shared.clock.wall_micros();
+        let trimmed_since = self.discovered.is_some_and(|first| may_be_trimmed(first, now));
+        trimmed_since && (self.checkpoints.contains_key(shard) || of_later())
     }
 
     fn missing(&self) -> BTreeSet<ShardId> {
@@ -256,6 +293,8 @@ impl Stream {
                 shared: self.shared.clone(),
                 api: self.api.clone(),
                 follows: shard.parents.iter().any(|parent| self.finished.contains(parent)),
+                lost: self.lost.contains(&shard.id),
+                due_since: self.due_since(&shard),
                 ends: shard.closed || self.list.shards.iter().any(|child| child.parents.contains(&shard.id)),
                 checkpoint: self.checkpoints.get(&shard.id).cloned(),
                 shard: shard.id.clone(),
@@ -273,6 +312,11 @@ impl Stream {
             });
         }
         self.count_shards();
+    }
+
+    /// Since when records of a shard may have been written that must not be missing.
+    fn due_since(&self, shard: &ShardInfo) -> Option<i64> {
+        Some(self.api.born(&shard.id)?.max(self.discovered?))
     }
 
     fn count_shards(&self) {

@@ -25,12 +25,14 @@ struct House {
     clock: Clock,
     objects: Arc<MemoryStore>,
     state: MemoryState,
+    start: StartPolicy,
 }
 
 impl House {
     fn new() -> Self {
         let clock = Clock::simulated(1, 1_795_132_800_000_000);
-        Self { clock, objects: Arc::new(MemoryStore::new()), state: MemoryState::new() }
+        let (objects, state) = (Arc::new(MemoryStore::new()), MemoryState::new());
+        Self { clock, objects, state, start: StartPolicy::TrimHorizon }
     }
 
     fn stream(&self, id: &str) -> SimulatedStream {
@@ -52,7 +54,7 @@ impl House {
             lake: Lake::open(self.objects.clone(), self.clock.clone(), settings).await.unwrap(),
             state: Arc::new(self.state.clone()),
             clock: self.clock.clone(),
-            settings: EngineSettings { start: StartPolicy::TrimHorizon, on_gap, once: true, memory: 64 << 20 },
+            settings: EngineSettings { start: self.start, on_gap, once: true, memory: 64 << 20 },
             metrics: Metrics::new(),
             health: Health::new(self.clock.now(), age),
         });
@@ -127,4 +129,89 @@ async fn a_stream_made_anew_begins_with_the_gap_before_it() {
     assert_eq!((rows(&counts), counts.gaps, house.gaps().len()), (4, 1, 1));
     // Known from now on.
     assert!(house.run(&second, OnGap::Fail).await.0.is_ok());
+}
+
+/// Longer than any stream keeps its records.
+const LONG: Duration = Duration::from_hours(25);
+
+/// A stream whose first shard was read to its end, and whose second was still empty then.
+async fn read_to_an_empty_shard(house: &House) -> SimulatedStream {
+    let stream = house.stream("a");
+    write(&stream, 10);
+    stream.rotate();
+    assert!(house.run(&stream, OnGap::Fail).await.0.is_ok());
+    stream
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trimmed_beginning_of_a_shard_is_a_gap() {
+    let house = House::new();
+    let stream = read_to_an_empty_shard(&house).await;
+    write(&stream, 5);
+    house.clock.sleep(LONG).await;
+    stream.trim();
+    write(&stream, 3);
+    let (ended, _) = house.run(&stream, OnGap::Fail).await;
+    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("its beginning may be trimmed")), "{ended:?}");
+    let (ended, counts) = house.run(&stream, OnGap::Resume).await;
+    assert!(ended.is_ok(), "{ended:?}");
+    assert_eq!((rows(&counts), counts.gaps, house.gaps().len()), (3, 1, 1));
+    assert_eq!(house.run(&stream, OnGap::Fail).await.1.gaps, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_came_and_went_unread_is_a_gap() {
+    let house = House::new();
+    let stream = read_to_an_empty_shard(&house).await;
+    stream.rotate();
+    write(&stream, 5);
+    stream.rotate();
+    house.clock.sleep(LONG).await;
+    stream.trim();
+    stream.forget();
+    write(&stream, 3);
+    let (ended, _) = house.run(&stream, OnGap::Fail).await;
+    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains(" is gone")), "{ended:?}");
+    let (ended, counts) = house.run(&stream, OnGap::Resume).await;
+    assert!(ended.is_ok(), "{ended:?}");
+    assert_eq!(rows(&counts), 3);
+    assert!(counts.gaps > 0 && house.gaps().len() as u64 == counts.gaps, "{counts:?}");
+    assert_eq!(house.run(&stream, OnGap::Fail).await.1.gaps, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_trimmed_before_the_first_run_is_no_gap() {
+    let house = House::new();
+    let stream = house.stream("a");
+    write(&stream, 10);
+    stream.rotate();
+    write(&stream, 5);
+    stream.rotate();
+    house.clock.sleep(LONG).await;
+    stream.trim();
+    stream.forget();
+    let (ended, counts) = house.run(&stream, OnGap::Fail).await;
+    assert!(ended.is_ok() && counts.gaps == 0, "{ended:?}");
+    // The only shard there was had no record, and its parent has long been gone: still nothing is missing.
+    house.clock.sleep(LONG).await;
+    write(&stream, 3);
+    let (ended, counts) = house.run(&stream, OnGap::Fail).await;
+    assert!(ended.is_ok() && rows(&counts) == 3, "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn latest_goes_on_where_the_lake_ends_when_the_state_was_lost() {
+    let mut house = House::new();
+    let stream = house.stream("a");
+    write(&stream, 4);
+    assert_eq!(rows(&house.run(&stream, OnGap::Fail).await.1), 4);
+    write(&stream, 5);
+    stream.rotate();
+    write(&stream, 3);
+    stream.rotate();
+    write(&stream, 2);
+    // Without the state, the shards look as at a first start with `latest`: closed, and none of their records due.
+    (house.state, house.start) = (MemoryState::new(), StartPolicy::Latest);
+    let (ended, counts) = house.run(&stream, OnGap::Fail).await;
+    assert!(ended.is_ok() && rows(&counts) == 10, "{ended:?} {counts:?}");
 }

@@ -170,6 +170,12 @@ impl Lake {
         LakeShard::open(self.clone(), Chain::new(stream, shard), stream.table.clone(), hint).await
     }
 
+    /// Whether the chain of a shard has a range: then this pipeline has read of it, whatever the state says.
+    pub async fn has_read(&self, stream: &StreamIdentity, shard: &ShardId) -> Result<bool, LakeError> {
+        let folder = Chain::new(stream, shard).folder();
+        Ok(!settle::list(&*self.store, &self.clock, &folder, None).await?.is_empty())
+    }
+
     /// The rules of a table.
     pub fn rules(&self, table: &str) -> &Arc<TableRules> {
         self.settings.tables.get(table).unwrap_or(&self.settings.default_rules)

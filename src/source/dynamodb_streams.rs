@@ -13,6 +13,7 @@ use crate::change::{Channel, Position, Record, SequenceNumber, ShardId, TableNam
 
 use super::aws::reader_retries;
 use super::raw_page::RawPage;
+use super::retention::dynamodb_shard_born;
 use super::wire_error::{Call, start_by_time_error, stream_error};
 use super::{
     Pace, ReadFrom, RecordsPage, ShardInfo, ShardIterator, ShardPage, StreamApi, StreamError, StreamIdentity,
@@ -182,6 +183,10 @@ impl StreamApi for DynamoDbStream {
 
     fn pace(&self) -> Pace {
         self.pace
+    }
+
+    fn born(&self, shard: &ShardId) -> Option<i64> {
+        dynamodb_shard_born(shard)
     }
 }
 

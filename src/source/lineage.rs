@@ -40,18 +40,43 @@ pub fn ready<'a>(listed: &'a [ShardInfo], finished: &HashSet<ShardId>, gone: &Ha
     listed.iter().filter(|shard| !finished.contains(&shard.id) && shard.parents.iter().all(done)).collect()
 }
 
-/// The checkpoints that the first discovery of a stream writes, so that `start` is obeyed once and for all: shards that
-/// come later begin at their first record, whatever the policy.
-pub fn first_checkpoints(listed: &[ShardInfo], policy: StartPolicy, now_micros: i64) -> Vec<(ShardId, Checkpoint)> {
+/// The checkpoints that the first discovery of a stream writes, one for each shard, so that `start` is obeyed once and
+/// for all: shards that come later begin at their first record, whatever the policy. What was trimmed before that
+/// moment is no gap.
+///
+/// `read` are the shards of which the lake has something: then this is not the first discovery, the state was lost, and
+/// all records of these shards and of those that descend from them are due.
+pub fn first_checkpoints(
+    listed: &[ShardInfo],
+    policy: StartPolicy,
+    now_micros: i64,
+    read: &HashSet<ShardId>,
+) -> Vec<(ShardId, Checkpoint)> {
     let parents: HashSet<&ShardId> = listed.iter().flat_map(|shard| &shard.parents).collect();
+    let due = with_descendants(listed, read);
     let checkpoint = |shard: &ShardInfo| match policy {
-        StartPolicy::TrimHorizon => None,
-        StartPolicy::Timestamp(micros) => Some(Checkpoint::Start(StartAt::Timestamp(micros))),
+        _ if due.contains(&shard.id) => Checkpoint::Start(StartAt::TrimHorizon),
+        StartPolicy::TrimHorizon => Checkpoint::Start(StartAt::TrimHorizon),
+        StartPolicy::Timestamp(micros) => Checkpoint::Start(StartAt::Timestamp(micros)),
         // A shard with a child is closed, even if the list does not say so yet.
-        StartPolicy::Latest if shard.closed || parents.contains(&shard.id) => Some(Checkpoint::ShardEnd),
-        StartPolicy::Latest => Some(Checkpoint::Start(StartAt::Latest(now_micros))),
+        StartPolicy::Latest if shard.closed || parents.contains(&shard.id) => Checkpoint::ShardEnd,
+        StartPolicy::Latest => Checkpoint::Start(StartAt::Latest(now_micros)),
     };
-    listed.iter().filter_map(|shard| Some((shard.id.clone(), checkpoint(shard)?))).collect()
+    listed.iter().map(|shard| (shard.id.clone(), checkpoint(shard))).collect()
+}
+
+/// These shards, and all that descend from them. Lists are in no order.
+fn with_descendants(listed: &[ShardInfo], shards: &HashSet<ShardId>) -> HashSet<ShardId> {
+    let mut all = shards.clone();
+    loop {
+        let before = all.len();
+        let children = listed.iter().filter(|shard| shard.parents.iter().any(|parent| all.contains(parent)));
+        let children: Vec<ShardId> = children.map(|shard| shard.id.clone()).collect();
+        all.extend(children);
+        if all.len() == before {
+            return all;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -97,10 +122,27 @@ mod tests {
     #[test]
     fn latest_applies_to_the_tips_of_the_first_discovery_alone() {
         let listed = [shard("a", &[], false), shard("b", &["a"], false), shard("c", &["a"], true)];
-        let first = first_checkpoints(&listed, StartPolicy::Latest, 7);
+        let first = first_checkpoints(&listed, StartPolicy::Latest, 7, &set(&[]));
         assert_eq!(first[0].1, Checkpoint::ShardEnd);
         assert_eq!(first[1].1, Checkpoint::Start(StartAt::Latest(7)));
         assert_eq!(first[2].1, Checkpoint::ShardEnd);
-        assert!(first_checkpoints(&listed, StartPolicy::TrimHorizon, 7).is_empty());
+        let whole = first_checkpoints(&listed, StartPolicy::TrimHorizon, 7, &set(&[]));
+        assert!(whole.len() == 3 && whole.iter().all(|(_, first)| *first == Checkpoint::Start(StartAt::TrimHorizon)));
+    }
+
+    #[test]
+    fn what_the_lake_has_is_gone_on_with_whatever_start_says() {
+        // In no order: d is b's child, b and c are a's.
+        let listed = [
+            shard("d", &["b"], false),
+            shard("a", &[], true),
+            shard("c", &["a"], true),
+            shard("b", &["a"], true),
+            shard("e", &[], true),
+        ];
+        let first = first_checkpoints(&listed, StartPolicy::Latest, 7, &set(&["b", "gone"]));
+        let at = |id: &str| &first.iter().find(|(shard, _)| shard.as_str() == id).unwrap().1;
+        let (oldest, end) = (Checkpoint::Start(StartAt::TrimHorizon), Checkpoint::ShardEnd);
+        assert_eq!(["a", "b", "c", "d", "e"].map(at), [&end, &oldest, &end, &oldest, &end]);
     }
 }

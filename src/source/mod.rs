@@ -15,6 +15,9 @@ mod kpl;
 pub mod lineage;
 mod raw_page;
 pub mod reader;
+#[cfg(test)]
+mod reader_tests;
+pub mod retention;
 mod streams_page;
 pub mod unwrap;
 mod wire_error;
@@ -159,6 +162,11 @@ pub trait StreamApi: Send + Sync + 'static {
 
     /// How the wire may be used.
     fn pace(&self) -> Pace;
+
+    /// When `shard` was made, µs since the epoch, where its id tells.
+    fn born(&self, _shard: &ShardId) -> Option<i64> {
+        None
+    }
 }
 
 /// How often and how much a stream may be asked: the service's published budgets.

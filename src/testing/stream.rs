@@ -60,6 +60,8 @@ struct World {
     random: StdRng,
     faults: StreamFaults,
     shards: Vec<Shard>,
+    /// How many shards there have been.
+    made: usize,
     next_sequence: u128,
     page_records: usize,
     list_page: usize,
@@ -83,6 +85,8 @@ pub struct Shard {
     slots: Vec<u8>,
     /// The records before this one have been trimmed.
     trimmed: usize,
+    /// When it was made, µs since the epoch.
+    born: i64,
 }
 
 impl SimulatedStream {
@@ -95,6 +99,7 @@ impl SimulatedStream {
             records: Vec::new(),
             slots: (0..16).collect(),
             trimmed: 0,
+            born: clock.wall_micros(),
         };
         let mut random = StdRng::seed_from_u64(seed);
         // Across a border of length, and around the largest u128, where naive numbers break.
@@ -107,6 +112,7 @@ impl SimulatedStream {
             random,
             faults: StreamFaults::NONE,
             shards: vec![root],
+            made: 1,
             next_sequence,
             kinesis,
         };
@@ -145,20 +151,31 @@ impl SimulatedStream {
     /// Closes a random open shard and opens one child (a rotation) or two (a split); with `kinesis`, two neighbours may
     /// become one (a merge).
     pub fn reshard(&self) {
-        let mut world = self.world();
+        let (mut world, born) = (self.world(), self.clock.wall_micros());
         let open: Vec<usize> = (0..world.shards.len()).filter(|&at| !world.shards[at].closed).collect();
         let chosen = open[world.random.random_range(0..open.len())];
         if world.kinesis && open.len() > 1 && world.random.random_bool(0.4) {
             let other = open.iter().copied().find(|&at| at != chosen).unwrap_or(chosen);
             let slots = [world.shards[chosen].slots.clone(), world.shards[other].slots.clone()].concat();
-            world.close_into(&[chosen, other], vec![slots]);
+            world.close_into(&[chosen, other], vec![slots], born);
         } else if world.shards[chosen].slots.len() > 1 && world.random.random_bool(0.5) {
             let slots = world.shards[chosen].slots.clone();
             let (left, right) = slots.split_at(slots.len() / 2);
-            world.close_into(&[chosen], vec![left.to_vec(), right.to_vec()]);
+            world.close_into(&[chosen], vec![left.to_vec(), right.to_vec()], born);
         } else {
             let slots = world.shards[chosen].slots.clone();
-            world.close_into(&[chosen], vec![slots]);
+            world.close_into(&[chosen], vec![slots], born);
+        }
+    }
+
+    /// Closes every open shard and opens a child for each.
+    pub fn rotate(&self) {
+        let (mut world, born) = (self.world(), self.clock.wall_micros());
+        for at in 0..world.shards.len() {
+            if !world.shards[at].closed {
+                let slots = world.shards[at].slots.clone();
+                world.close_into(&[at], vec![slots], born);
+            }
         }
     }
 
@@ -176,6 +193,11 @@ impl SimulatedStream {
         for shard in &mut self.world().shards {
             shard.trimmed = shard.records.len();
         }
+    }
+
+    /// Forgets closed shards of which everything is trimmed.
+    pub fn forget(&self) {
+        self.world().shards.retain(|shard| !shard.closed || shard.trimmed < shard.records.len());
     }
 
     /// All shards as they were written.
@@ -293,14 +315,16 @@ impl World {
         self.shards.iter().find(|shard| shard.id == *id).ok_or_else(|| StreamError::NotFound(id.to_string()))
     }
 
-    fn close_into(&mut self, parents: &[usize], children: Vec<Vec<u8>>) {
+    fn close_into(&mut self, parents: &[usize], children: Vec<Vec<u8>>, born: i64) {
         let ids: Vec<ShardId> = parents.iter().map(|&at| self.shards[at].id.clone()).collect();
         for &at in parents {
             self.shards[at].closed = true;
         }
         for slots in children {
-            let id = ShardId::new(format!("shard-{:04}", self.shards.len()));
-            self.shards.push(Shard { id, parents: ids.clone(), closed: false, records: Vec::new(), slots, trimmed: 0 });
+            let id = ShardId::new(format!("shard-{:04}", self.made));
+            self.made += 1;
+            let parents = ids.clone();
+            self.shards.push(Shard { id, parents, closed: false, records: Vec::new(), slots, trimmed: 0, born });
         }
     }
 }
@@ -339,6 +363,12 @@ impl StreamApi for SimulatedStream {
             page_bytes: 1 << 20,
             finite: false,
         }
+    }
+
+    fn born(&self, shard: &ShardId) -> Option<i64> {
+        // As the services are: a DynamoDB shard's id tells, a Kinesis shard's does not.
+        let world = self.world();
+        world.shard(shard).ok().filter(|_| !world.kinesis).map(|shard| shard.born)
     }
 }
 

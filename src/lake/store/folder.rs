@@ -104,7 +104,7 @@ impl ObjectStore for FolderStore {
 
     fn size<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<u64>, StoreError>> {
         let path = path.to_owned();
-        Box::pin(self.run(move |folder| Ok(folder.find(&path)?.map(|(_, size)| size))))
+        Box::pin(self.run(move |folder| folder.size(&path)))
     }
 
     fn list<'a>(&'a self, folder: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>> {
@@ -219,6 +219,13 @@ impl Folder {
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The size of an object that the caller may build on: so it is made durable first, as in [`Self::exists`].
+    fn size(&self, path: &str) -> Result<Option<u64>, StoreError> {
+        let Some((_, size)) = self.find(path)? else { return Ok(None) };
+        sync(&self.make(path.rsplit_once('/').map_or("", |(parent, _)| parent))?)?;
+        Ok(Some(size))
     }
 
     /// An object's file and size.

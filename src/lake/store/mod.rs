@@ -50,7 +50,7 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// The whole object, or `None` if there is none.
     fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
 
-    /// The size of the object in bytes, or `None` if there is none.
+    /// The size of the object in bytes, or `None` if there is none. What is there is durable, also after a power cut.
     fn size<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<u64>, StoreError>>;
 
     /// All objects whose path starts with `folder/`, at any depth, sorted by path (byte order), only those behind
