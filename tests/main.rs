@@ -8,6 +8,7 @@ mod harness;
 
 mod dynamodb;
 mod faults;
+mod history;
 mod hostile;
 mod kill;
 mod kinesis;
