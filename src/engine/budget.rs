@@ -93,8 +93,8 @@ impl Budget {
         self.shared.pressure.subscribe()
     }
 
-    /// Whether a holder of `bytes` has at least its share, so that it should give room back under pressure. The largest
-    /// holder always has.
+    /// Whether a holder of `bytes` has at least half of an even share of what is in use, so that it should give room back
+    /// under pressure. As long as most of the use is pages on their way nobody may have that; they become rows.
     pub fn is_large(&self, bytes: usize) -> bool {
         let holders = self.shared.holders.load(Ordering::Relaxed).max(1);
         bytes > 0 && bytes >= self.used() / holders / 2

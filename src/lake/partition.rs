@@ -15,6 +15,11 @@ pub const MAX_ESCAPED: usize = 200;
 /// `~` and 16 hexadecimal digits: the end of a value that was cut.
 const CUT_MARK: usize = 17;
 
+/// Whether an attribute's name leaves room for any value in a folder's name: 255 bytes, less `=` and the longest value.
+pub fn names_a_folder(column: &str) -> bool {
+    escaped(column).len() <= 255 - 1 - MAX_ESCAPED
+}
+
 /// The folder of the rows whose `column` has this `value`: `column=value`, escaped. `None` and the empty string share
 /// [`DEFAULT_PARTITION`], as Hive wants it; otherwise distinct values give distinct folders.
 ///

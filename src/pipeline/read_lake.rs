@@ -9,6 +9,7 @@ use super::report::Report;
 use super::section::Section;
 use super::spec::*;
 use super::text::{key_name, quote};
+use crate::lake::partition::names_a_folder;
 
 /// Reads the section `[lake]`.
 pub(super) fn lake(lake: &Section<'_>, report: &Report<'_>) -> Option<Lake> {
@@ -44,6 +45,11 @@ fn partitions() -> Kind<Vec<Partition>> {
             "month" => Partition::Month,
             "day" => Partition::Day,
             "hour" => Partition::Hour,
+            _ if !text.is_empty() && !names_a_folder(text) => {
+                return Err(
+                    Refusal::not(text).cure("a folder holds the name and a value: at most 54 bytes are for the name")
+                );
+            }
             _ => Partition::Attribute(attribute_name(text)?),
         })
     });

@@ -234,3 +234,17 @@ columns = { a = 'text', b = 'decimal(40,2)', c = 'list<bool>', '' = 'string' }
 "#,
     );
 }
+
+#[test]
+fn a_partition_has_to_fit_into_a_folders_name() {
+    let (fits, long) = ("x".repeat(54), "x".repeat(55));
+    says(
+        &format!(
+            "name = 'p'\n[source]\ntype = 'file'\npath = 'r'\n[lake]\npath = 'l'\npartition_by = ['{fits}', '{long}']\n"
+        ),
+        &format!(
+            "7:75: lake.partition_by[1]: found \"{long}\"; expected `year`, `month`, `day`, `hour` or an \
+             attribute's name; a folder holds the name and a value: at most 54 bytes are for the name\n"
+        ),
+    );
+}
