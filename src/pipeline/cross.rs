@@ -5,7 +5,7 @@
 use super::nearest::{all_of, nearest};
 use super::places::is_inside;
 use super::report::Report;
-use super::spec::{ColumnType, Lake, LakePath, Origin, Source, StatePlace};
+use super::spec::{ColumnType, Lake, LakePath, Origin, Source, Start, StatePlace};
 use super::text::{key_name, quote};
 
 /// Reports what does not fit.
@@ -15,6 +15,7 @@ pub(super) fn check(report: &Report<'_>, state: Option<&StatePlace>, source: Opt
     }
     if let Some(source) = source {
         source_is_outside(report, source, state, lake);
+        files_start_at_their_beginning(report, source);
     }
     if let Some(lake) = lake {
         columns_fit_keys(report, lake);
@@ -65,6 +66,14 @@ fn source_is_outside(report: &Report<'_>, source: &Source, state: Option<&StateP
                 report.problem_at(&format!("source.path[{number}]"), found, None, cure);
             }
         }
+    }
+}
+
+/// A recorded file is read whole.
+fn files_start_at_their_beginning(report: &Report<'_>, source: &Source) {
+    if matches!(source.origin, Origin::File { .. }) && source.start != Start::default() {
+        let cure = Some("leave `start` out; what is not wanted can be left out of `path`".to_owned());
+        report.problem_at("source.start", "recorded changes are read from their beginning", None, cure);
     }
 }
 

@@ -4,6 +4,7 @@
 //! one JSON document a line or be one document, each of any shape that [`super::unwrap`] knows. Nothing is written into
 //! it; records appended later are read by the next run.
 
+use std::collections::HashMap;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,8 +59,25 @@ impl FileFinder {
             let named: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
             return Err(StreamError::Fatal(format!("there are no recorded changes in {}", named.join(", "))));
         }
+        names_differ(&files)?;
         files.into_iter().map(|path| FileStream::open(path, self.clock.clone())).collect()
     }
+}
+
+/// A file's name is its shard: of two with one name, no row's position would tell which it is from.
+fn names_differ(files: &[PathBuf]) -> Result<(), StreamError> {
+    let mut known = HashMap::new();
+    for file in files {
+        if let Some(other) = file.file_name().and_then(|name| known.insert(name, file)) {
+            return Err(StreamError::Fatal(format!(
+                "{} and {} have the same name, by which the rows of recorded changes are told apart. Rename one, or give \
+                 it a pipeline of its own",
+                other.display(),
+                file.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl StreamFinder for FileFinder {
@@ -359,6 +377,21 @@ mod tests {
         let many = format!("{CHANGE}\n").repeat(50_000);
         let tail = read(&many, ReadFrom::After(SequenceNumber::from_ordinal(49_990))).await.unwrap();
         assert_eq!(tail.last(), Some(&50_000));
+    }
+
+    #[tokio::test]
+    async fn files_of_one_name_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a", "b"].map(|name| folder.path().join(name).join("changes.ndjson"));
+        for path in &paths {
+            std::fs::create_dir(path.parent().unwrap()).unwrap();
+            std::fs::write(path, CHANGE).unwrap();
+        }
+        for files in [paths.to_vec(), vec![paths[0].clone(), paths[0].clone()]] {
+            let found = FileFinder::new(files, Clock::system()).streams().await;
+            let error = found.err().unwrap().to_string();
+            assert!(error.contains("a/changes.ndjson and ") && error.contains("the same name"), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -98,8 +98,8 @@ fn values_have_several_spellings() {
     };
     let file = source("type = 'file'\npath = ['a', './b/']");
     assert_eq!(file.origin, Origin::File { paths: vec!["a".into(), "b".into()] });
-    assert_eq!(source("type = 'file'\npath = 'a'\nstart = 'latest'").start, Start::Latest);
-    let native = source("type = 'file'\npath = 'a'\nstart = 2026-11-20 08:15:30.5Z").start;
+    assert_eq!(source("type = 'kinesis'\nstream = 'a'\nstart = 'latest'").start, Start::Latest);
+    let native = source("type = 'kinesis'\nstream = 'a'\nstart = 2026-11-20 08:15:30.5Z").start;
     assert_eq!(native, Start::Timestamp("2026-11-20T08:15:30.5Z".parse().unwrap()));
     let tables = source(
         "type = 'dynamodb-streams'\ntables = ['Forum', 'arn:aws:dynamodb:us-east-1:111122223333:table/Reply/stream/x']",

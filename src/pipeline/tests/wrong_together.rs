@@ -197,3 +197,11 @@ lake.path = "file:///\u202e"
 "#,
     );
 }
+
+#[test]
+fn recorded_changes_have_one_beginning() {
+    says(
+        "name = 'p'\n[source]\ntype = 'file'\npath = 'r'\nstart = 'latest'\n[lake]\npath = 'l'\n",
+        "5:9: source.start: recorded changes are read from their beginning; leave `start` out; what is not wanted can be left out of `path`\n",
+    );
+}
