@@ -1,10 +1,8 @@
 //! Encodes the rows of one data file as Parquet, in memory, and proves the file readable before anybody sees it.
 
-use std::sync::Arc;
-
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_cmp::{DynComparator, make_comparator};
-use arrow_schema::SortOptions;
+use arrow_schema::{DataType, Schema, SortOptions};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -140,11 +138,17 @@ pub fn verify(file: &Bytes, rows: usize) -> Result<(), FileError> {
     Ok(())
 }
 
-/// The index of the Parquet leaf of a scalar field: the leaves of the fields before it, all scalars or lists, count.
-fn leaf_of(schema: &Arc<arrow_schema::Schema>, field: usize) -> usize {
-    // Only `_old`, the last field, has more than one leaf.
-    debug_assert!(schema.fields()[..field].iter().all(|f| !matches!(f.data_type(), arrow_schema::DataType::Struct(_))));
-    field
+/// The index of the Parquet leaf of a scalar field: the leaves of the fields before it count.
+fn leaf_of(schema: &Schema, field: usize) -> usize {
+    schema.fields()[..field].iter().map(|field| leaves(field.data_type())).sum()
+}
+
+fn leaves(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::List(element) => leaves(element.data_type()),
+        DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
+        _ => 1,
+    }
 }
 
 fn sorted(batch: &RecordBatch, by: &[usize]) -> Result<RecordBatch, FileError> {
