@@ -365,6 +365,55 @@ mod tests {
     }
 
     #[test]
+    fn a_declared_list_takes_what_came_first_and_a_struct_takes_maps() {
+        use AttributeType::*;
+        for (storage, seen, takes) in [
+            ("list<string>", Ss, Ss),
+            ("list<string>", L, L),
+            ("list<string>", M, Ss),
+            ("list<string>", S, Ss),
+            ("list<int64>", L, L),
+            ("list<int64>", Ss, Ns),
+            ("list<double>", Ns, Ns),
+            ("list<binary>", Bs, Bs),
+            ("list<bool>", Ss, L),
+            ("list<json>", Json, L),
+            ("list<list<string>>", Ss, L),
+            ("list<struct<a: string>>", M, L),
+            ("struct<a: string>", L, M),
+            ("json", L, Json),
+        ] {
+            let rules = TableRules { declared: vec![("a".into(), storage.parse().unwrap())], ..rules() };
+            let schema = TableSchema::empty("T").grown(&seen_one(seen), &rules).unwrap();
+            assert_eq!(schema.columns[0].takes, takes, "{storage} {seen:?}");
+            let text = serde_json::to_string(&schema.columns[0]).unwrap();
+            assert!(text.contains(&format!("\"storage\":\"{storage}\"")), "{text}");
+            assert_eq!(serde_json::from_str::<Column>(&text).unwrap(), schema.columns[0]);
+        }
+        for seen in [L, M] {
+            let schema = TableSchema::empty("T").grown(&seen_one(seen), &rules()).unwrap();
+            assert_eq!((schema.columns[0].takes, &schema.columns[0].storage), (Json, &ColumnType::Json));
+        }
+    }
+
+    fn seen_one(seen: AttributeType) -> Vec<(String, AttributeType)> {
+        vec![("a".to_owned(), seen)]
+    }
+
+    #[test]
+    fn fields_are_named_as_their_members_where_they_can_be() {
+        let DataType::Struct(fields) = data_type(&"struct<a: list<bool>, `b\u{0}`: json>".parse().unwrap()) else {
+            panic!("a struct is a struct");
+        };
+        let named: Vec<_> =
+            fields.iter().map(|f| (f.name().as_str(), f.metadata()[ATTRIBUTE_METADATA].as_str())).collect();
+        assert_eq!(named, [("a", "a"), ("b_", "b\u{0}")]);
+        let DataType::List(element) = fields[0].data_type() else { panic!("a list is a list") };
+        assert!(fields.iter().all(|field| field.is_nullable()) && !element.is_nullable());
+        assert_eq!(element.name(), "element");
+    }
+
+    #[test]
     fn the_number_of_columns_is_bounded() {
         let many: Vec<_> = (0..20).map(|n| (format!("a{n}"), AttributeType::S)).collect();
         let schema = TableSchema::empty("T").grown(&many, &rules()).unwrap();
