@@ -35,7 +35,7 @@ fn attributes(n: u64) -> Value {
         "Extra": {"M": {"big": {"N": "12345678901234567890123456789012345678"}, "set": {"SS": ["q"]}}},
         "At": {"M": {"On": {"BOOL": true}, "Blob": {"B": "AAE="}, "Rough": {"N": "0.1000000000000000000001"}}},
     });
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         for member in ["Lang", "Tags", "At"] {
             meta.as_object_mut().unwrap().remove(member);
         }
@@ -60,7 +60,7 @@ fn two_readers_find_every_value_of_declared_columns() {
     let work = Work::new();
     work.write("changes.ndjson", recording.recorded());
     let history = work.write("history.ndjson", recording.history());
-    work.write("nested.toml", PIPELINE.to_owned());
+    work.write("nested.toml", PIPELINE);
     work.run(&["run", "nested.toml"]).expect(0);
     let verdict = judge(&work.path("lake"), &history, &[]);
     assert_eq!(verdict.count("rows"), recording.lines.len() as u64);

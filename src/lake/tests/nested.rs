@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::pipeline::spec::ColumnType;
+use crate::pipeline::spec::{ColumnType, MAX_TYPE_DEPTH};
 use crate::testing::column_types::{exact_type, value_of};
 
 /// The declared attributes, and some more that are inferred.
@@ -121,6 +121,21 @@ async fn the_first_value_decides_what_a_list_takes() {
         assert_eq!(schema["columns"][0]["storage"], "list<string>");
         assert_eq!(all_rows(&store).into_iter().map(|row| row.new).collect::<Vec<_>>(), images);
     }
+}
+
+#[test]
+fn the_deepest_type_comes_back() {
+    let (mut storage, mut value) = ("int64".to_owned(), json!({"N": "7"}));
+    for level in 0..MAX_TYPE_DEPTH {
+        (storage, value) = match level % 2 {
+            0 => (format!("struct<d: {storage}>"), json!({"M": {"d": value}})),
+            _ => (format!("list<{storage}>"), json!({"L": [value]})),
+        };
+    }
+    let declared = vec![("a".to_owned(), storage.parse().unwrap())];
+    let fits = json!({ "a": value });
+    let images = [(fits.clone(), json!({"a": {"L": [{"NULL": true}]}})), (json!({}), fits)];
+    comes_back(&images, TableRules { declared, ..rules(3) }).unwrap();
 }
 
 #[test]
