@@ -93,7 +93,7 @@ fn types_and_images() -> impl Strategy<Value = (Vec<ColumnType>, Vec<(Value, Val
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn every_image_of_declared_columns_comes_back((types, images) in types_and_images(), columns in 1usize..9) {
