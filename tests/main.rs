@@ -13,6 +13,7 @@ mod hostile;
 mod kill;
 mod kinesis;
 mod memory;
+mod nested;
 mod quickstart;
 mod s3;
 mod wrong_input;

@@ -149,7 +149,9 @@ mod tests {
 
         #[test]
         fn json_numbers_are_serde_jsons(text in r"[-+0-9.eE]{0,10}") {
-            prop_assert_eq!(is_json_number(&text), serde_json::from_str::<serde_json::Number>(&text).is_ok());
+            // As raw text: a number beyond the range of doubles is JSON too.
+            let known = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
+            prop_assert_eq!(is_json_number(&text), known);
         }
     }
 }

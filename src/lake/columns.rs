@@ -4,18 +4,22 @@
 //! taken back as long as the next has not begun, which is how a row that turns out to be broken, or to need another
 //! schema, leaves no trace.
 
+mod column;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, ListArray, StructArray};
-use arrow_buffer::{NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_array::{ArrayRef, StructArray};
+use arrow_buffer::NullBufferBuilder;
 
-use self::values::{Nulls, Values, Variable};
-use super::schema::{self, AttributeType, TableRules, TableSchema};
+use self::column::ColumnBuilder;
+use self::values::{Nulls, Variable};
+use super::schema::{AttributeType, TableRules, TableSchema};
 use crate::decode::item::{self, Kind, Value};
 use crate::decode::json::{Malformed, Text};
-use crate::pipeline::spec::{ColumnType, ElementType};
+use crate::pipeline::spec::ColumnType;
 
 /// Why an image could not be added to the columns as it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -178,106 +182,6 @@ impl ImageColumns {
         let arrays = self.finish(rows)?;
         Ok(Arc::new(StructArray::try_new(schema.image_fields(), arrays, present.finish())?))
     }
-}
-
-/// One attribute's column.
-#[derive(Debug)]
-struct ColumnBuilder {
-    takes: AttributeType,
-    nulls: Nulls,
-    values: Values,
-    list: Option<List>,
-}
-
-/// The lists of a set column: where each ends among the values.
-#[derive(Debug)]
-struct List {
-    offsets: Vec<i32>,
-    element: ElementType,
-}
-
-impl ColumnBuilder {
-    fn new(takes: AttributeType, storage: &ColumnType) -> Self {
-        let (scalar, list) = match storage {
-            ColumnType::List(element) => (schema::scalar(*element), Some(List { offsets: vec![0], element: *element })),
-            scalar => (*scalar, None),
-        };
-        Self { takes, nulls: Nulls::default(), values: Values::new(takes, &scalar), list }
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        self.nulls.len
-    }
-
-    /// Adds the value of row `row`; `false`, and nothing changed, if it is not for this column.
-    #[inline]
-    fn append(&mut self, row: usize, value: &Value<'_>) -> Result<bool, Malformed> {
-        let skipped = row - self.nulls.len;
-        let added = match &mut self.list {
-            None => self.values.push(skipped, value)?,
-            Some(list) => {
-                let added = push_set(self.takes, &mut self.values, value)?;
-                if added {
-                    let before = *list.offsets.last().unwrap_or(&0);
-                    list.offsets.extend(std::iter::repeat_n(before, skipped));
-                    list.offsets.push(self.values.len() as i32);
-                }
-                added
-            }
-        };
-        if added {
-            self.nulls.value_at(row);
-        }
-        Ok(added)
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        if self.nulls.len <= rows {
-            return;
-        }
-        self.nulls.truncate(rows);
-        match &mut self.list {
-            None => self.values.truncate(rows),
-            Some(list) => {
-                list.offsets.truncate(rows + 1);
-                self.values.truncate(*list.offsets.last().unwrap_or(&0) as usize);
-            }
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.values.bytes() + self.nulls.len / 8 + self.list.as_ref().map_or(0, |list| 4 * list.offsets.len())
-    }
-
-    fn finish(&mut self, rows: usize) -> Result<ArrayRef, arrow_schema::ArrowError> {
-        let skipped = self.nulls.pad(rows);
-        let nulls = self.nulls.finish();
-        let Some(list) = &mut self.list else {
-            self.values.pad(skipped);
-            return self.values.finish(nulls);
-        };
-        let end = *list.offsets.last().unwrap_or(&0);
-        list.offsets.extend(std::iter::repeat_n(end, skipped));
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(&mut list.offsets, vec![0])));
-        let values = self.values.finish(None)?;
-        Ok(Arc::new(ListArray::try_new(schema::list_field(list.element), offsets, values, nulls)?))
-    }
-}
-
-/// Adds the elements of a set, all or none.
-fn push_set(takes: AttributeType, values: &mut Values, value: &Value<'_>) -> Result<bool, Malformed> {
-    let before = values.len();
-    let fits = match (takes, value.kind) {
-        (AttributeType::Ss, Kind::Ss(array)) => item::walk_set(array, |t| values.push_scalar(0, &Kind::S(t), t)),
-        (AttributeType::Ns, Kind::Ns(array)) => item::walk_set(array, |t| values.push_scalar(0, &Kind::N(t), t)),
-        (AttributeType::Bs, Kind::Bs(array)) => item::walk_set(array, |t| values.push_scalar(0, &Kind::B(t), t)),
-        _ => Ok(false),
-    };
-    if !matches!(fits, Ok(true)) {
-        values.truncate(before);
-    }
-    fits
 }
 
 /// Whether a column of this type holds `value` exactly; otherwise it goes to `_rest`.

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::item::Kind;
-use crate::pipeline::spec::{ColumnType, Decimal, ElementType};
+use crate::pipeline::spec::{ColumnType, Decimal, StructField};
 
 /// The columns in front of the keys. `lake::rows` fills them in this order.
 pub const META_COLUMNS: [&str; 8] =
@@ -47,10 +47,14 @@ pub enum AttributeType {
     Bs,
     /// Maps and lists, as JSON text.
     Json,
+    /// Lists whose elements all are of one declared type.
+    L,
+    /// Maps with declared members.
+    M,
 }
 
 impl AttributeType {
-    /// The column type a value asks for; `None` where it tells nothing (`NULL`) or is unknown.
+    /// The type of a value; `None` where it tells nothing (`NULL`) or is unknown.
     pub fn of(kind: &Kind<'_>) -> Option<Self> {
         Some(match kind {
             Kind::S(_) => Self::S,
@@ -60,38 +64,54 @@ impl AttributeType {
             Kind::Ss(_) => Self::Ss,
             Kind::Ns(_) => Self::Ns,
             Kind::Bs(_) => Self::Bs,
-            Kind::M(_) | Kind::L(_) => Self::Json,
+            Kind::M(_) => Self::M,
+            Kind::L(_) => Self::L,
             Kind::Null | Kind::Unknown => return None,
         })
     }
 
-    /// How a column of this type is stored when nothing is declared.
-    pub fn default_storage(self) -> ColumnType {
-        match self {
+    /// What a column takes of which nothing is declared, when `seen` is the first value of its attribute, and how it is
+    /// stored: maps and lists as JSON.
+    fn inferred(seen: Self) -> (Self, ColumnType) {
+        let storage = match seen {
             Self::S => ColumnType::String,
             Self::N => ColumnType::Decimal(default_number()),
             Self::Bool => ColumnType::Bool,
             Self::B => ColumnType::Binary,
-            Self::Ss => ColumnType::List(ElementType::String),
-            Self::Ns => ColumnType::List(ElementType::Decimal(default_number())),
-            Self::Bs => ColumnType::List(ElementType::Binary),
-            Self::Json => ColumnType::Json,
-        }
+            Self::Ss => ColumnType::list(ColumnType::String),
+            Self::Ns => ColumnType::list(ColumnType::Decimal(default_number())),
+            Self::Bs => ColumnType::list(ColumnType::Binary),
+            Self::Json | Self::L | Self::M => return (Self::Json, ColumnType::Json),
+        };
+        (seen, storage)
     }
 
-    /// What a declared column takes, when `seen` is the first value of its attribute. Only `string` leaves a choice:
-    /// it keeps numbers as text if a number came first.
+    /// What a declared column takes, when `seen` is the first value of its attribute. Two types leave a choice: `string`
+    /// keeps numbers as text if a number came first, and a list takes an `L` if that came first, otherwise a set.
     fn declared(storage: &ColumnType, seen: Self) -> Self {
         match storage {
             ColumnType::String if seen == Self::N => Self::N,
+            ColumnType::List(element) if seen != Self::L => match Self::inside(element) {
+                Self::S => Self::Ss,
+                Self::N => Self::Ns,
+                Self::B => Self::Bs,
+                // There are no sets of anything else.
+                _ => Self::L,
+            },
+            storage => Self::inside(storage),
+        }
+    }
+
+    /// What a field or element of this type takes. A schema knows no first value of these, so there is no choice.
+    pub fn inside(storage: &ColumnType) -> Self {
+        match storage {
             ColumnType::String => Self::S,
             ColumnType::Int64 | ColumnType::Double | ColumnType::Decimal(_) => Self::N,
             ColumnType::Bool => Self::Bool,
             ColumnType::Binary => Self::B,
             ColumnType::Json => Self::Json,
-            ColumnType::List(ElementType::String) => Self::Ss,
-            ColumnType::List(ElementType::Binary) => Self::Bs,
-            ColumnType::List(_) => Self::Ns,
+            ColumnType::List(_) => Self::L,
+            ColumnType::Struct(_) => Self::M,
         }
     }
 }
@@ -178,12 +198,15 @@ impl TableSchema {
                 continue;
             }
             let declared = rules.declared.iter().find(|(name, _)| name == attribute).map(|(_, storage)| storage);
-            let takes = declared.map_or(*seen, |storage| AttributeType::declared(storage, *seen));
+            let (takes, storage) = match declared {
+                Some(storage) => (AttributeType::declared(storage, *seen), storage.clone()),
+                None => AttributeType::inferred(*seen),
+            };
             columns.push(Column {
                 attribute: attribute.clone(),
                 column: column_name(attribute, &columns, rules),
                 takes,
-                storage: declared.copied().unwrap_or_else(|| takes.default_storage()),
+                storage,
                 key: is_key(attribute).is_some(),
             });
         }
@@ -201,15 +224,16 @@ impl TableSchema {
 
     /// The fields of an image: one per column, and `_rest`.
     pub fn image_fields(&self) -> Fields {
-        let attributes = self.columns.iter().map(|column| {
-            let field = Field::new(&column.column, data_type(&column.storage), true);
-            Arc::new(field.with_metadata(std::collections::HashMap::from([(
-                ATTRIBUTE_METADATA.to_owned(),
-                column.attribute.clone(),
-            )])))
-        });
+        let attributes =
+            self.columns.iter().map(|column| attribute_field(&column.column, &column.attribute, &column.storage));
         attributes.chain([Arc::new(Field::new(REST, DataType::Utf8, true))]).collect()
     }
+}
+
+/// A field that may be null and tells which attribute it holds.
+fn attribute_field(name: &str, attribute: &str, storage: &ColumnType) -> Arc<Field> {
+    let metadata = std::collections::HashMap::from([(ATTRIBUTE_METADATA.to_owned(), attribute.to_owned())]);
+    Arc::new(Field::new(name, data_type(storage), true).with_metadata(metadata))
 }
 
 fn meta_fields() -> Vec<Arc<Field>> {
@@ -236,23 +260,19 @@ pub fn data_type(storage: &ColumnType) -> DataType {
         ColumnType::Decimal(digits) => DataType::Decimal128(digits.precision(), digits.scale() as i8),
         ColumnType::Bool => DataType::Boolean,
         ColumnType::Binary => DataType::Binary,
-        ColumnType::List(element) => DataType::List(list_field(*element)),
+        ColumnType::List(element) => DataType::List(list_field(element)),
+        ColumnType::Struct(fields) => DataType::Struct(struct_fields(fields)),
     }
 }
 
 /// The field of a list's elements. `element` is the name of the Parquet specification.
-pub fn list_field(element: ElementType) -> Arc<Field> {
-    Arc::new(Field::new("element", data_type(&scalar(element)), false))
+pub fn list_field(element: &ColumnType) -> Arc<Field> {
+    Arc::new(Field::new("element", data_type(element), false))
 }
 
-/// The column type that holds one element of a list.
-pub fn scalar(element: ElementType) -> ColumnType {
-    match element {
-        ElementType::String => ColumnType::String,
-        ElementType::Int64 => ColumnType::Int64,
-        ElementType::Decimal(digits) => ColumnType::Decimal(digits),
-        ElementType::Binary => ColumnType::Binary,
-    }
+/// The fields of a struct column.
+pub fn struct_fields(fields: &[StructField]) -> Fields {
+    fields.iter().map(|field| attribute_field(&field.column(), &field.name, &field.storage)).collect()
 }
 
 /// 29 digits before the point and 9 behind: money, counters and epoch times alike, in what every reader knows.
@@ -342,6 +362,55 @@ mod tests {
         let schema = TableSchema::empty("T").grown(&names, &rules()).unwrap();
         let columns: Vec<_> = schema.columns.iter().map(|c| c.column.as_str()).collect();
         assert_eq!(columns, ["Id", "id__2", "ID__3", "_OP__2", "day__2", "a_b", "a_b__2"]);
+    }
+
+    #[test]
+    fn a_declared_list_takes_what_came_first_and_a_struct_takes_maps() {
+        use AttributeType::*;
+        for (storage, seen, takes) in [
+            ("list<string>", Ss, Ss),
+            ("list<string>", L, L),
+            ("list<string>", M, Ss),
+            ("list<string>", S, Ss),
+            ("list<int64>", L, L),
+            ("list<int64>", Ss, Ns),
+            ("list<double>", Ns, Ns),
+            ("list<binary>", Bs, Bs),
+            ("list<bool>", Ss, L),
+            ("list<json>", Json, L),
+            ("list<list<string>>", Ss, L),
+            ("list<struct<a: string>>", M, L),
+            ("struct<a: string>", L, M),
+            ("json", L, Json),
+        ] {
+            let rules = TableRules { declared: vec![("a".into(), storage.parse().unwrap())], ..rules() };
+            let schema = TableSchema::empty("T").grown(&seen_one(seen), &rules).unwrap();
+            assert_eq!(schema.columns[0].takes, takes, "{storage} {seen:?}");
+            let text = serde_json::to_string(&schema.columns[0]).unwrap();
+            assert!(text.contains(&format!("\"storage\":\"{storage}\"")), "{text}");
+            assert_eq!(serde_json::from_str::<Column>(&text).unwrap(), schema.columns[0]);
+        }
+        for seen in [L, M] {
+            let schema = TableSchema::empty("T").grown(&seen_one(seen), &rules()).unwrap();
+            assert_eq!((schema.columns[0].takes, &schema.columns[0].storage), (Json, &ColumnType::Json));
+        }
+    }
+
+    fn seen_one(seen: AttributeType) -> Vec<(String, AttributeType)> {
+        vec![("a".to_owned(), seen)]
+    }
+
+    #[test]
+    fn fields_are_named_as_their_members_where_they_can_be() {
+        let DataType::Struct(fields) = data_type(&"struct<a: list<bool>, `b\u{0}`: json>".parse().unwrap()) else {
+            panic!("a struct is a struct");
+        };
+        let named: Vec<_> =
+            fields.iter().map(|f| (f.name().as_str(), f.metadata()[ATTRIBUTE_METADATA].as_str())).collect();
+        assert_eq!(named, [("a", "a"), ("b_", "b\u{0}")]);
+        let DataType::List(element) = fields[0].data_type() else { panic!("a list is a list") };
+        assert!(fields.iter().all(|field| field.is_nullable()) && !element.is_nullable());
+        assert_eq!(element.name(), "element");
     }
 
     #[test]

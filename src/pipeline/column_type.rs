@@ -1,30 +1,26 @@
 //! Which types can a column of the lake be declared with, and how are they written?
 
-use std::fmt;
-use std::str::FromStr;
+mod parse;
+#[cfg(test)]
+mod tests;
 
-use super::nearest::nearest;
+use std::fmt;
+use std::ops::Range;
 
 /// The most digits a decimal column holds: DynamoDB numbers have up to 38.
 pub const MAX_DECIMAL_PRECISION: u8 = 38;
 
-/// All spellings a column type has, for messages and documentation.
-pub const COLUMN_TYPES: [&str; 11] = [
-    "string",
-    "int64",
-    "double",
-    "decimal(p,s)",
-    "bool",
-    "binary",
-    "json",
-    "list<string>",
-    "list<int64>",
-    "list<decimal(p,s)>",
-    "list<binary>",
-];
+/// How many lists and structs may lie in one another: as many as DynamoDB takes.
+pub const MAX_TYPE_DEPTH: usize = 32;
+
+/// The longest name of a struct's field, in bytes: what Glue and Athena take.
+const MAX_FIELD_NAME: usize = 255;
+
+/// The types that hold no others, for messages and documentation.
+pub const SCALAR_TYPES: [&str; 7] = ["string", "int64", "double", "decimal(p,s)", "bool", "binary", "json"];
 
 /// The declared type of a lake column. `Display` and `FromStr` are each other's inverse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ColumnType {
     /// Text (`S`), or a number's digits as they came (`N`).
     String,
@@ -40,21 +36,33 @@ pub enum ColumnType {
     Binary,
     /// `M` and `L` as JSON text whose numbers keep all digits.
     Json,
-    /// A set whose elements all fit this type.
-    List(ElementType),
+    /// A set, or an `L`, whose elements all fit this type.
+    List(Box<ColumnType>),
+    /// An `M` whose members are all among these fields and fit them; at least one, no two of one name to SQL engines.
+    Struct(Vec<StructField>),
 }
 
-/// The type of a list column's elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ElementType {
-    /// `SS`.
-    String,
-    /// `NS` of 64-bit integers.
-    Int64,
-    /// `NS` of numbers with a fixed number of decimals.
-    Decimal(Decimal),
-    /// `BS`.
-    Binary,
+/// A field of a struct.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StructField {
+    /// The member's name in the map.
+    pub name: String,
+    /// Its type.
+    pub storage: ColumnType,
+}
+
+impl ColumnType {
+    /// A list of these.
+    pub fn list(element: Self) -> Self {
+        Self::List(Box::new(element))
+    }
+}
+
+impl StructField {
+    /// The field's name in the files: that of the member, as far as it can be one.
+    pub fn column(&self) -> String {
+        self.name.chars().map(|c| if c.is_control() { '_' } else { c }).collect()
+    }
 }
 
 /// How many digits a decimal column has: `1 <= precision <= 38` in all, `0 <= scale <= precision` of them decimals.
@@ -90,22 +98,13 @@ pub struct NotAColumnType {
     pub why: String,
     /// What to write instead, where that can be guessed.
     pub cure: Option<String>,
+    /// Which bytes of the text are wrong.
+    pub part: Range<usize>,
 }
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "decimal({},{})", self.precision, self.scale)
-    }
-}
-
-impl fmt::Display for ElementType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::String => f.write_str("string"),
-            Self::Int64 => f.write_str("int64"),
-            Self::Decimal(digits) => digits.fmt(f),
-            Self::Binary => f.write_str("binary"),
-        }
     }
 }
 
@@ -120,157 +119,27 @@ impl fmt::Display for ColumnType {
             Self::Binary => f.write_str("binary"),
             Self::Json => f.write_str("json"),
             Self::List(element) => write!(f, "list<{element}>"),
-        }
-    }
-}
-
-impl FromStr for ColumnType {
-    type Err = NotAColumnType;
-
-    fn from_str(text: &str) -> Result<Self, NotAColumnType> {
-        let text = text.trim();
-        if let Some(inner) = text.strip_prefix("list<").and_then(|rest| rest.strip_suffix('>')) {
-            return match inner.parse()? {
-                Self::String => Ok(Self::List(ElementType::String)),
-                Self::Int64 => Ok(Self::List(ElementType::Int64)),
-                Self::Decimal(digits) => Ok(Self::List(ElementType::Decimal(digits))),
-                Self::Binary => Ok(Self::List(ElementType::Binary)),
-                _ => Err(NotAColumnType {
-                    why: "a list holds `string`, `int64`, `decimal(p,s)` or `binary`".to_owned(),
-                    cure: Some("declare other lists as `json`".to_owned()),
-                }),
-            };
-        }
-        if let Some(inner) = text.strip_prefix("decimal(").and_then(|rest| rest.strip_suffix(')')) {
-            return decimal(inner).map(Self::Decimal);
-        }
-        match text {
-            "string" => Ok(Self::String),
-            "int64" => Ok(Self::Int64),
-            "double" => Ok(Self::Double),
-            "bool" => Ok(Self::Bool),
-            "binary" => Ok(Self::Binary),
-            "json" => Ok(Self::Json),
-            _ => Err(NotAColumnType { why: "there is no such type".to_owned(), cure: guess(text) }),
-        }
-    }
-}
-
-fn decimal(inner: &str) -> Result<Decimal, NotAColumnType> {
-    let refuse =
-        |why: &str| NotAColumnType { why: why.to_owned(), cure: Some("for example `decimal(10,2)`".to_owned()) };
-    let (precision, scale) = inner.split_once(',').ok_or_else(|| refuse("a decimal has a precision and a scale"))?;
-    let number = |text: &str| text.trim().parse::<u8>().ok();
-    let (Some(precision), Some(scale)) = (number(precision), number(scale)) else {
-        return Err(refuse("precision and scale are whole numbers from 0 to 38"));
-    };
-    Decimal::new(precision, scale)
-        .ok_or_else(|| refuse("the precision is from 1 to 38, the scale from 0 to the precision"))
-}
-
-/// What people call these types elsewhere.
-const ALIASES: [(&str, &str); 22] = [
-    ("s", "string"),
-    ("text", "string"),
-    ("varchar", "string"),
-    ("utf8", "string"),
-    ("int", "int64"),
-    ("integer", "int64"),
-    ("long", "int64"),
-    ("bigint", "int64"),
-    ("i64", "int64"),
-    ("float", "double"),
-    ("float64", "double"),
-    ("real", "double"),
-    ("n", "decimal(38,9)"),
-    ("number", "decimal(38,9)"),
-    ("numeric", "decimal(38,9)"),
-    ("decimal", "decimal(38,9)"),
-    ("boolean", "bool"),
-    ("b", "binary"),
-    ("bytes", "binary"),
-    ("map", "json"),
-    ("struct", "json"),
-    ("list", "list<string>"),
-];
-
-fn guess(text: &str) -> Option<String> {
-    let lower = text.to_lowercase();
-    let alias = ALIASES.iter().find(|(alias, _)| *alias == lower).map(|(_, name)| *name);
-    let name = alias.or_else(|| nearest(text, COLUMN_TYPES))?;
-    Some(format!("did you mean `{name}`?"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn digits() -> impl Strategy<Value = Decimal> {
-        (1..=MAX_DECIMAL_PRECISION)
-            .prop_flat_map(|precision| (Just(precision), 0..=precision))
-            .prop_map(|(precision, scale)| Decimal { precision, scale })
-    }
-
-    fn any_type() -> impl Strategy<Value = ColumnType> {
-        let element = prop_oneof![
-            Just(ElementType::String),
-            Just(ElementType::Int64),
-            digits().prop_map(ElementType::Decimal),
-            Just(ElementType::Binary),
-        ];
-        prop_oneof![
-            Just(ColumnType::String),
-            Just(ColumnType::Int64),
-            Just(ColumnType::Double),
-            digits().prop_map(ColumnType::Decimal),
-            Just(ColumnType::Bool),
-            Just(ColumnType::Binary),
-            Just(ColumnType::Json),
-            element.prop_map(ColumnType::List),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn a_type_reads_back_as_it_was_written(column in any_type()) {
-            prop_assert_eq!(column.to_string().parse::<ColumnType>(), Ok(column));
-        }
-
-        #[test]
-        fn any_text_is_answered(text in "\\PC{0,20}|(list<)?decimal\\([0-9, -]{0,8}\\)>?") {
-            if let Ok(column) = text.parse::<ColumnType>() {
-                prop_assert_eq!(column.to_string().parse::<ColumnType>(), Ok(column));
+            Self::Struct(fields) => {
+                for (at, field) in fields.iter().enumerate() {
+                    write!(f, "{}{field}", if at == 0 { "struct<" } else { ", " })?;
+                }
+                f.write_str(">")
             }
         }
     }
+}
 
-    #[test]
-    fn the_spellings_for_people_are_the_types_there_are() {
-        for spelling in COLUMN_TYPES {
-            let text = spelling.replace("(p,s)", "(3,1)");
-            assert_eq!(text.parse::<ColumnType>().unwrap().to_string(), text);
+impl fmt::Display for StructField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.name.is_empty() && self.name.chars().all(is_bare) {
+            write!(f, "{}: {}", self.name, self.storage)
+        } else {
+            write!(f, "`{}`: {}", self.name.replace('`', "``"), self.storage)
         }
     }
+}
 
-    #[test]
-    fn wrong_types_are_told_what_to_write() {
-        let cases = [
-            ("boolean", "did you mean `bool`?"),
-            ("Strnig", "did you mean `string`?"),
-            ("NUMBER", "did you mean `decimal(38,9)`?"),
-            ("list<json>", "declare other lists as `json`"),
-            ("list<list<string>>", "declare other lists as `json`"),
-            ("decimal(10)", "for example `decimal(10,2)`"),
-            ("decimal(39,0)", "for example `decimal(10,2)`"),
-            ("decimal(0,0)", "for example `decimal(10,2)`"),
-            ("decimal(2,3)", "for example `decimal(10,2)`"),
-            ("decimal(300,-1)", "for example `decimal(10,2)`"),
-        ];
-        for (text, cure) in cases {
-            let wrong = text.parse::<ColumnType>().unwrap_err();
-            assert_eq!(wrong.cure.as_deref(), Some(cure), "{text}");
-        }
-        assert_eq!("zzzzzzzzzzzz".parse::<ColumnType>().unwrap_err().cure, None);
-    }
+/// Whether a field's name may have this character without standing in backquotes: the rule of TOML's keys.
+fn is_bare(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }

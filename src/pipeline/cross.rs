@@ -19,6 +19,7 @@ pub(super) fn check(report: &Report<'_>, state: Option<&StatePlace>, source: Opt
     }
     if let Some(lake) = lake {
         columns_fit_keys(report, lake);
+        indexes_have_an_order(report, lake);
         columns_fit_in(report, lake);
     }
 }
@@ -86,11 +87,29 @@ fn columns_fit_keys(report: &Report<'_>, lake: &Lake) {
                     continue;
                 }
                 ColumnType::Double => "would round a key, and two items could become one",
-                ColumnType::Bool | ColumnType::Json | ColumnType::List(_) => "is no type a key can have",
+                ColumnType::Bool | ColumnType::Json | ColumnType::List(_) | ColumnType::Struct(_) => {
+                    "is no type a key can have"
+                }
             };
             let path = format!("lake.tables.{}.columns.{}", key_name(name), key_name(attribute));
             let expected = "`string`, `int64`, `decimal(p,s)` or `binary` for a key";
             report.problem_at(&path, format!("`{column}` {why}"), Some(expected.to_owned()), None);
+        }
+    }
+}
+
+/// Files are sorted by indexes, and their Bloom filters ask for one value.
+fn indexes_have_an_order(report: &Report<'_>, lake: &Lake) {
+    for (name, table) in &lake.tables {
+        for (number, attribute) in table.indexes.iter().enumerate() {
+            let what = match table.column(attribute) {
+                Some(ColumnType::List(_)) => "list",
+                Some(ColumnType::Struct(_)) => "struct",
+                _ => continue,
+            };
+            let path = format!("lake.tables.{}.indexes[{number}]", key_name(name));
+            let found = format!("`{}` is declared as a {what}, which has no order to sort by", key_name(attribute));
+            report.problem_at(&path, found, None, Some("take it out of `indexes`".to_owned()));
         }
     }
 }

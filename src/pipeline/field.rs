@@ -24,11 +24,13 @@ pub(super) struct Refusal {
     pub(super) found: String,
     /// What to do about it.
     pub(super) cure: Option<String>,
+    /// Which bytes of a text are wrong, if not all.
+    pub(super) part: Option<Range<usize>>,
 }
 
 impl Refusal {
     pub(super) fn new(found: impl Into<String>) -> Self {
-        Self { found: found.into(), cure: None }
+        Self { found: found.into(), cure: None, part: None }
     }
 
     /// The value is this text, and that is not what was expected.
@@ -69,13 +71,22 @@ impl<'a> Field<'a> {
 
     /// The value has another type than the one expected.
     pub(super) fn wrong_type(&self, expected: &str, cure: Option<String>) {
-        self.refuse(Refusal { found: format!("found {}", self.describe()), cure }, expected);
+        self.refuse(Refusal { cure, ..Refusal::new(format!("found {}", self.describe())) }, expected);
     }
 
     /// The value is not what was expected.
     pub(super) fn refuse(&self, why: Refusal, expected: &str) {
-        let expected = (!expected.is_empty()).then(|| expected.to_owned());
-        self.report.problem(self.span.clone(), &self.path, why.found, expected, why.cure);
+        // The cure of a mistake inside a text is about that part; what the whole should be would only distract.
+        let says_it_all = why.part.is_some() && why.cure.is_some();
+        let expected = (!expected.is_empty() && !says_it_all).then(|| expected.to_owned());
+        let span = why.part.and_then(|part| self.part(part)).unwrap_or_else(|| self.span.clone());
+        self.report.problem(span, &self.path, why.found, expected, why.cure);
+    }
+
+    /// Where these bytes of a text stand in the file; `None` if the text is written with escapes.
+    fn part(&self, part: Range<usize>) -> Option<Range<usize>> {
+        let start = self.span.start + self.report.source(&self.span).find(self.value?.as_str()?)?;
+        Some(start + part.start..start + part.end)
     }
 
     fn describe(&self) -> String {

@@ -83,12 +83,15 @@ fn table(table: &Section<'_>) -> LakeTable {
 }
 
 fn column() -> Kind<ColumnType> {
-    let plain = COLUMN_TYPES.into_iter().filter(|name| !name.starts_with("list"));
-    let expected = format!("{}, or a list such as \"list<string>\"", one_word_of(plain));
+    let expected = format!(
+        "{}, a list such as \"list<string>\" or a struct such as \"struct<Name: string>\"",
+        one_word_of(SCALAR_TYPES)
+    );
     Kind::text(expected, |text| {
         text.parse().map_err(|wrong: NotAColumnType| {
             let found = format!("found {}: {}", quote(text), wrong.why);
-            Refusal { found, cure: wrong.cure }
+            let inside = wrong.part.len() < text.trim().len();
+            Refusal { found, cure: wrong.cure, part: inside.then_some(wrong.part) }
         })
     })
 }

@@ -60,6 +60,11 @@ impl<'a> Report<'a> {
         Self { file, lines: Lines::new(text), log: RefCell::default() }
     }
 
+    /// What stands at these bytes of the file.
+    pub(super) fn source(&self, span: &Range<usize>) -> &'a str {
+        self.lines.source(span)
+    }
+
     /// A mistake at these bytes.
     pub(super) fn problem(
         &self,

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::column_type::{COLUMN_TYPES, ColumnType, Decimal, ElementType, MAX_DECIMAL_PRECISION, NotAColumnType};
+pub use super::column_type::{
+    ColumnType, Decimal, MAX_DECIMAL_PRECISION, MAX_TYPE_DEPTH, NotAColumnType, SCALAR_TYPES, StructField,
+};
 pub use super::names::{MAX_NAME_CHARS, StreamRef, TableRef};
 pub use super::places::{LakePath, MAX_PREFIX_BYTES, StatePlace};
 
@@ -256,7 +258,7 @@ pub struct LakeTable {
 
 impl LakeTable {
     /// The declared type of an attribute.
-    pub fn column(&self, attribute: &str) -> Option<ColumnType> {
-        self.columns.iter().find(|(name, _)| name == attribute).map(|(_, column)| *column)
+    pub fn column(&self, attribute: &str) -> Option<&ColumnType> {
+        self.columns.iter().find(|(name, _)| name == attribute).map(|(_, column)| column)
     }
 }

@@ -19,6 +19,11 @@ impl<'a> Lines<'a> {
         Self { text, starts: std::iter::once(first).chain(breaks).collect() }
     }
 
+    /// What stands at these bytes; nothing if they are none of the text.
+    pub(super) fn source(&self, bytes: &Range<usize>) -> &'a str {
+        self.text.get(bytes.clone()).unwrap_or_default()
+    }
+
     /// The place of a range of bytes; of a range over several lines the part in the first. Offsets behind the end
     /// mean the end, those inside a character mean the character.
     pub(super) fn place(&self, bytes: Range<usize>) -> Place {

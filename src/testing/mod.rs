@@ -6,6 +6,8 @@
     reason = "these are tests, also where the feature `testing` lends them out"
 )]
 
+#[cfg(test)]
+pub mod column_types;
 pub mod judge;
 pub mod rebuild;
 pub mod state;

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::decode::number::decimal_text;
-use crate::lake::schema::{AttributeType, Column, TableSchema};
-use crate::pipeline::spec::ColumnType;
+use crate::lake::schema::{AttributeType, TableSchema};
+use crate::pipeline::spec::{ColumnType, StructField};
 
 /// A row of the lake, as a change.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +61,7 @@ fn image(columns: &StructArray, row: usize, schema: &TableSchema) -> Value {
     for column in &schema.columns {
         let Some(array) = columns.column_by_name(&column.column) else { continue };
         if array.is_valid(row) {
-            attributes.insert(column.attribute.clone(), typed(array, row, column));
+            attributes.insert(column.attribute.clone(), typed(array, row, column.takes, &column.storage));
         }
     }
     let rest = columns.column_by_name("_rest").expect("every file has _rest").as_string::<i32>();
@@ -74,34 +74,41 @@ fn image(columns: &StructArray, row: usize, schema: &TableSchema) -> Value {
     Value::Object(attributes)
 }
 
-fn typed(array: &dyn Array, row: usize, column: &Column) -> Value {
-    match column.takes {
-        AttributeType::Json => typed_json(array.as_string::<i32>().value(row)),
-        AttributeType::Bool => json!({"BOOL": array.as_boolean().value(row)}),
-        AttributeType::Ss | AttributeType::Ns | AttributeType::Bs => {
-            let ColumnType::List(element) = column.storage else { unreachable!("sets are lists") };
-            let (tag, takes) = match column.takes {
-                AttributeType::Ss => ("SS", AttributeType::S),
-                AttributeType::Ns => ("NS", AttributeType::N),
-                _ => ("BS", AttributeType::B),
+fn typed(array: &dyn Array, row: usize, takes: AttributeType, storage: &ColumnType) -> Value {
+    match (takes, storage) {
+        (AttributeType::Json, _) => typed_json(array.as_string::<i32>().value(row)),
+        (AttributeType::Bool, _) => json!({"BOOL": array.as_boolean().value(row)}),
+        (AttributeType::S, _) => json!({"S": scalar(array, row, takes, storage)}),
+        (AttributeType::N, _) => json!({"N": scalar(array, row, takes, storage)}),
+        (AttributeType::B, _) => json!({"B": scalar(array, row, takes, storage)}),
+        (AttributeType::M, ColumnType::Struct(fields)) => {
+            let map = array.as_struct();
+            let member = |(at, field): (usize, &StructField)| {
+                let takes = AttributeType::inside(&field.storage);
+                let column = map.column(at);
+                column.is_valid(row).then(|| (field.name.clone(), typed(column, row, takes, &field.storage)))
             };
-            let storage = crate::lake::schema::scalar(element);
+            json!({"M": fields.iter().enumerate().filter_map(member).collect::<Map<_, _>>()})
+        }
+        (_, ColumnType::List(element)) => {
             let elements = array.as_list::<i32>().value(row);
-            let values: Vec<_> = (0..elements.len()).map(|at| scalar(&elements, at, takes, storage)).collect();
-            json!({tag: values})
+            let all = 0..elements.len();
+            let set = |takes| all.clone().map(|at| scalar(&elements, at, takes, element)).collect::<Vec<_>>();
+            match takes {
+                AttributeType::Ss => json!({"SS": set(AttributeType::S)}),
+                AttributeType::Ns => json!({"NS": set(AttributeType::N)}),
+                AttributeType::Bs => json!({"BS": set(AttributeType::B)}),
+                _ => {
+                    let takes = AttributeType::inside(element);
+                    json!({"L": all.map(|at| typed(&elements, at, takes, element)).collect::<Vec<_>>()})
+                }
+            }
         }
-        takes => {
-            let tag = match takes {
-                AttributeType::S => "S",
-                AttributeType::N => "N",
-                _ => "B",
-            };
-            json!({tag: scalar(array, row, takes, column.storage)})
-        }
+        (_, _) => unreachable!("sets and lists are lists, declared maps are structs"),
     }
 }
 
-fn scalar(array: &dyn Array, row: usize, takes: AttributeType, storage: ColumnType) -> String {
+fn scalar(array: &dyn Array, row: usize, takes: AttributeType, storage: &ColumnType) -> String {
     match (takes, storage) {
         (AttributeType::B, _) => base64_simd::STANDARD.encode_to_string(array.as_binary::<i32>().value(row)),
         (_, ColumnType::Decimal(digits)) => {

@@ -18,8 +18,15 @@ import pyarrow
 import pyarrow.parquet as parquet
 
 import check_lake
+import storage
 
 DECIMAL = pyarrow.decimal128(38, 9)
+INFO = pyarrow.struct([
+    ("Lang", pyarrow.string()),
+    ("a b", pyarrow.list_(pyarrow.struct([("Rough", pyarrow.float64()), ("Raw", pyarrow.string())]))),
+    ("Blob", pyarrow.binary()),
+    ("On", pyarrow.bool_()),
+])
 COLUMNS = [  # attribute, column, type, storage, Arrow type
     ("Id", "Id", "S", "string", pyarrow.string()),
     ("ReplyDateTime", "ReplyDateTime", "S", "string", pyarrow.string()),
@@ -35,6 +42,8 @@ COLUMNS = [  # attribute, column, type, storage, Arrow type
     ("Scores", "Scores", "NS", "list<decimal(38,9)>", pyarrow.list_(DECIMAL)),
     ("Blobs", "Blobs", "BS", "list<binary>", pyarrow.list_(pyarrow.binary())),
     ("Meta", "Meta", "JSON", "json", pyarrow.string()),
+    ("Info", "Info", "M", "struct<Lang: string, `a b`: list<struct<Rough: double, Raw: json>>, Blob: binary, On: bool>", INFO),
+    ("Rows", "Rows", "L", "list<list<decimal(38,9)>>", pyarrow.list_(pyarrow.list_(DECIMAL))),
 ]
 KEYS = {"Id": {"S": "Amazon S3#Thread"}, "ReplyDateTime": {"S": "2015-09-22"}}
 OLD_SHARD = "shardId-00000001795359353026-ffffffff"
@@ -47,15 +56,21 @@ IMAGES = [
     {**KEYS, "Rating": {"S": "five"}, "Nothing": {"NULL": True}, "Meta": {"M": {
         "n": {"N": "12345678901234567890123456789012345678"},
         "l": {"L": [{"NULL": True}, {"SS": ["q"]}, {"B": "AAE="}, {"M": {}}, {"S": "x"}]},
-        "two": {"M": {"SS": {"S": "a map"}, "B": {"BOOL": True}}}}}},
+        "two": {"M": {"SS": {"S": "a map"}, "B": {"BOOL": True}}}}},
+     "Info": {"M": {"Lang": {"S": "de"}, "On": {"BOOL": False}, "a b": {"L": [
+         {"M": {}}, {"M": {"Rough": {"N": "0.1000000000000000000001"}, "Raw": {"L": [{"N": "1"}]}}}]}}},
+     "Rows": {"L": [{"L": []}, {"L": [{"N": "1.5"}, {"N": "1.5"}]}]}},
 ]
 CELLS = [  # the same images as the lake's cells
     {"Rating": decimal.Decimal("4.5"), "Case": "", "case_2": "other", "Done": False, "Views": -3},
     {"Exact": "0." + "0" * 129 + "1", "Rough": 0.1, "Thumb": b"", "Tags": ["a", "b"],
      "Scores": [decimal.Decimal("-1.5"), decimal.Decimal(100)], "Blobs": [b"\xff", b"\x00"]},
     {"Meta": '{"n":12345678901234567890123456789012345678,"l":[null,{"SS":["q"]},{"B":"AAE="},{},"x"],"two":{"SS":"a map","B":true}}',
-     "_rest": '{"Rating":{"S":"five"},"Nothing":{"NULL":true}}'},
+     "_rest": '{"Rating":{"S":"five"},"Nothing":{"NULL":true}}',
+     "Info": {"Lang": "de", "On": False, "Blob": None, "a b": [{"Rough": None, "Raw": None}, {"Rough": 0.1, "Raw": "[1]"}]},
+     "Rows": [[], [decimal.Decimal("1.5"), decimal.Decimal("1.5")]]},
 ]
+INFO_CELL = CELLS[2]["Info"]
 KEY_CELLS = {"Id": "Amazon S3#Thread", "ReplyDateTime": "2015-09-22"}
 
 
@@ -98,7 +113,7 @@ class CheckLake(unittest.TestCase):
     def judge(self, rows, lines=None, split=2, **options):
         """Writes the rows as two files, the first with an older schema, and asks the judge."""
         with tempfile.TemporaryDirectory() as folder:
-            first = [c for c in COLUMNS if c[0] != "Meta"]
+            first = [c for c in COLUMNS if c[0] not in ("Meta", "Info", "Rows")]
             write(folder, "a.parquet", rows[:split], first)
             write(folder, "b.parquet", rows[split:])
             chain = pathlib.Path(folder, "_watershed", "schema", "Reply")
@@ -163,7 +178,11 @@ class CheckLake(unittest.TestCase):
             1: [("Exact", "1E-130"), ("Rough", 0.2), ("Thumb", None), ("Tags", ["a"]), ("Tags", []), ("Scores", [decimal.Decimal(100)]),
                 ("Blobs", [b"\x00", b"\xfe"]), ("_old", None)],
             2: [("Meta", CELLS[2]["Meta"].replace("678,", "679,")), ("Meta", CELLS[2]["Meta"].replace('"q"', '"p"')),
-                ("Meta", CELLS[2]["Meta"].replace("{}", "[]")), ("Meta", '{"n":1,"n":1}'), ("_rest", None)],
+                ("Meta", CELLS[2]["Meta"].replace("{}", "[]")), ("Meta", '{"n":1,"n":1}'), ("_rest", None),
+                ("Info", None), ("Info", {**INFO_CELL, "Lang": None}), ("Info", {**INFO_CELL, "Blob": b""}),
+                ("Info", {**INFO_CELL, "a b": INFO_CELL["a b"][1:]}), ("Info", {**INFO_CELL, "a b": [{}, {"Rough": 0.2, "Raw": "[1]"}]}),
+                ("Info", {**INFO_CELL, "a b": [{}, {"Rough": 0.1, "Raw": "1"}]}), ("Rows", [[], [decimal.Decimal("1.5")]]),
+                ("Rows", [[], [decimal.Decimal("1.5"), None]]), ("Rows", [])],
         }
         for index, cells in changes.items():
             for column, value in cells:
@@ -173,6 +192,23 @@ class CheckLake(unittest.TestCase):
                     report = self.judge(spoilt)
                     self.assertEqual(report.faults["wrong_images"], 1, self.examples.getvalue())
                     self.assertEqual(report.faults["lost"], 0, self.examples.getvalue())
+
+    def test_a_nested_double_may_have_its_digits_in_rest(self):
+        whole = copy.deepcopy(rows())
+        info = json.dumps(IMAGES[2]["Info"])
+        for cells in (whole[2], whole[3]["_old"]):
+            cells["Info"] = None
+            cells["_rest"] = cells["_rest"].replace("{", f'{{"Info":{info},', 1)
+        self.assert_faults(self.judge(whole))
+
+    def test_column_types_are_read(self):
+        self.assertEqual(
+            storage.parse("list<struct<a: decimal(5,2), `x``: >`: list<json>, list: bool>>"),
+            ("list", ("struct", {"a": "decimal(5,2)", "x`: >": ("list", "json"), "list": "bool"})),
+        )
+        for wrong in ["list<string", "struct<a json>", "string>", "struct<é: json>"]:
+            with self.assertRaises((ValueError, IndexError)):
+                storage.parse(wrong)
 
     def test_example_names_the_attribute(self):
         spoilt = rows()

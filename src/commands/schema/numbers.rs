@@ -1,7 +1,7 @@
 //! Which number type holds all the numbers that were seen?
 
 use crate::decode::number;
-use crate::pipeline::spec::{ColumnType, Decimal, ElementType};
+use crate::pipeline::spec::{ColumnType, Decimal};
 
 /// Precisions that are offered: the least that holds everything, in steps, so that the next number has room too.
 const PRECISIONS: [usize; 4] = [10, 18, 28, 38];
@@ -49,10 +49,9 @@ impl Numbers {
     /// The tightest list of numbers that holds all of them.
     pub(super) fn tightest_list(&self) -> Option<ColumnType> {
         match self.tightest()? {
-            ColumnType::Int64 => Some(ColumnType::List(ElementType::Int64)),
-            ColumnType::Decimal(digits) => Some(ColumnType::List(ElementType::Decimal(digits))),
             // There are no lists of numbers as text.
-            _ => None,
+            ColumnType::String => None,
+            number => Some(ColumnType::list(number)),
         }
     }
 }

@@ -110,23 +110,23 @@ fn lines(said: &LakeTable, seen: Option<&TableSample>, keys: &[String], max_colu
                 _ = write!(note, "; all numbers fit {}", string(&better.to_string()));
             }
             known.push(&column.attribute);
-            lines.push((&column.attribute, column.storage, note));
+            lines.push((&column.attribute, &column.storage, note));
         }
     }
     for (attribute, storage) in &said.columns {
         if !known.contains(&attribute.as_str()) {
-            lines.push((attribute, *storage, "not seen".to_owned()));
+            lines.push((attribute, storage, "not seen".to_owned()));
         }
     }
     let many = |at: usize| (at as u64 >= max_columns).then_some("beyond `max_columns`");
-    let line = |(at, (attribute, storage, note)): (usize, (&String, ColumnType, String))| {
+    let line = |(at, (attribute, storage, note)): (usize, (&String, &ColumnType, String))| {
         let refused = refused(attribute, storage, keys).or_else(|| many(at));
-        Line { name: key(attribute), storage, note, refused }
+        Line { name: key(attribute), storage: storage.clone(), note, refused }
     };
     lines.into_iter().enumerate().map(line).collect()
 }
 
-fn refused(attribute: &str, storage: ColumnType, keys: &[String]) -> Option<&'static str> {
+fn refused(attribute: &str, storage: &ColumnType, keys: &[String]) -> Option<&'static str> {
     if attribute.is_empty() {
         return Some("no attribute has an empty name");
     }

@@ -119,8 +119,8 @@ impl TableSample {
     }
 
     /// The declared type of an attribute.
-    pub(super) fn declared(&self, attribute: &str) -> Option<ColumnType> {
-        self.rules.declared.iter().find(|(name, _)| name == attribute).map(|(_, storage)| *storage)
+    pub(super) fn declared(&self, attribute: &str) -> Option<&ColumnType> {
+        self.rules.declared.iter().find(|(name, _)| name == attribute).map(|(_, storage)| storage)
     }
 }
 

@@ -117,7 +117,7 @@ impl Variable {
     }
 }
 
-/// The values of a column, or of the lists in it.
+/// The scalar values of a column, or of the lists and structs in it.
 #[derive(Debug)]
 pub(super) enum Values {
     Text(Variable),
@@ -131,11 +131,12 @@ pub(super) enum Values {
 }
 
 impl Values {
+    /// Of a column, field or element that is neither list nor struct: those have builders of their own.
     pub(super) fn new(takes: AttributeType, storage: &ColumnType) -> Self {
         match storage {
             ColumnType::String if takes == AttributeType::N => Self::NumberText(Variable::default()),
             ColumnType::String => Self::Text(Variable::default()),
-            ColumnType::Json | ColumnType::List(_) => Self::Json(Variable::default()),
+            ColumnType::Json | ColumnType::List(_) | ColumnType::Struct(_) => Self::Json(Variable::default()),
             ColumnType::Binary => Self::Binary(Variable::default()),
             ColumnType::Decimal(digits) => Self::Decimal(Vec::new(), digits.precision(), digits.scale() as i8),
             ColumnType::Int64 => Self::Int64(Vec::new()),
@@ -246,6 +247,17 @@ impl Values {
             Self::Int64(v) => 8 * v.len(),
             Self::Double(v) => 8 * v.len(),
             Self::Bool(v) => v.len() / 8,
+        }
+    }
+
+    /// The bytes that a value takes which is not there.
+    pub(super) fn padding(&self) -> usize {
+        match self {
+            Self::Text(_) | Self::Json(_) | Self::NumberText(_) | Self::Binary(_) => 4,
+            Self::Decimal(..) => 16,
+            Self::Int64(_) | Self::Double(_) => 8,
+            // A bit, counted as a byte.
+            Self::Bool(_) => 1,
         }
     }
 

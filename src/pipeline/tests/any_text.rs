@@ -29,6 +29,7 @@ fn nearly() -> impl Strategy<Value = String> {
         Just("roll = { age = \"1h\", idle = '2h', \"ключ\" = 1 }"),
         Just("columns = { Id = 'double', Rating = \"decimal(3,1)\" }"),
         Just("columns.Id = 'list<'"),
+        Just("columns.Id = \"struct<é: list<strin>, `\\u0041: json>\""),
         Just("keys = ['Id', '']"),
         Just("partition_by = ['day', 'Day']"),
         Just("max_columns = 9223372036854775807"),

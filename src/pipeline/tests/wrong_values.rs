@@ -221,16 +221,49 @@ partition_by = ['day', 'Category', 'Day']
 [lake.tables.Reply]
 keys = ['a', 'b', 'c']
 indexes = ['x', 'x']
-columns = { a = 'text', b = 'decimal(40,2)', c = 'list<bool>', '' = 'string' }
+columns = { a = 'text', b = 'decimal(40,2)', c = 'list<boolen>', '' = 'string' }
 ",
         r#"
 5:36: lake.partition_by[2]: `day` is in the list twice; name it once: upper and lower case are the same here
 7:8: lake.tables.Reply.keys: found 3; expected a list of one or two key attributes, partition key first
 8:17: lake.tables.Reply.indexes[1]: `x` is in the list twice; name it once
-9:17: lake.tables.Reply.columns.a: found "text": there is no such type; expected "string", "int64", "double", "decimal(p,s)", "bool", "binary" or "json", or a list such as "list<string>"; did you mean `string`?
-9:29: lake.tables.Reply.columns.b: found "decimal(40,2)": the precision is from 1 to 38, the scale from 0 to the precision; expected "string", "int64", "double", "decimal(p,s)", "bool", "binary" or "json", or a list such as "list<string>"; for example `decimal(10,2)`
-9:50: lake.tables.Reply.columns.c: found "list<bool>": a list holds `string`, `int64`, `decimal(p,s)` or `binary`; expected "string", "int64", "double", "decimal(p,s)", "bool", "binary" or "json", or a list such as "list<string>"; declare other lists as `json`
-9:69: lake.tables.Reply.columns."": no attribute has an empty name
+9:17: lake.tables.Reply.columns.a: found "text": there is no such type; expected "string", "int64", "double", "decimal(p,s)", "bool", "binary" or "json", a list such as "list<string>" or a struct such as "struct<Name: string>"; did you mean `string`?
+9:29: lake.tables.Reply.columns.b: found "decimal(40,2)": the precision is from 1 to 38, the scale from 0 to the precision; expected "string", "int64", "double", "decimal(p,s)", "bool", "binary" or "json", a list such as "list<string>" or a struct such as "struct<Name: string>"; for example `decimal(10,2)`
+9:56: lake.tables.Reply.columns.c: found "list<boolen>": there is no type `boolen`; did you mean `bool`?
+9:71: lake.tables.Reply.columns."": no attribute has an empty name
+"#,
+    );
+}
+
+#[test]
+fn a_mistake_inside_a_column_type_is_marked_there() {
+    says(
+        r#"
+name = 'a'
+source = { type = 'file', path = 'in' }
+lake.path = 'lake'
+[lake.tables.Reply]
+keys = ['a']
+indexes = ['x', 'l', 's']
+[lake.tables.Reply.columns]
+a = 'struct<x: json>'
+b = "struct<Lang: string, Score: decimal(50,2)>"
+c = """struct<
+    Sku: string,
+    sku: string>"""
+d = "struct<\u0061: string, a: string>"
+e = 'list<zzzzzzzzz>'
+l = 'list<string>'
+s = 'struct<`First name`: string'
+"#,
+        r#"
+6:17: lake.tables.Reply.indexes[1]: `l` is declared as a list, which has no order to sort by; take it out of `indexes`
+8:5: lake.tables.Reply.columns.a: `struct<x: json>` is no type a key can have; expected `string`, `int64`, `decimal(p,s)` or `binary` for a key
+9:34: lake.tables.Reply.columns.b: found "struct<Lang: string, Score: decimal(50,2)>": the precision is from 1 to 38, the scale from 0 to the precision; for example `decimal(10,2)`
+12:5: lake.tables.Reply.columns.c: found "struct<\n    Sku: string,\n    sku: string>": `Sku` and `sku` are one name to SQL engines, which fold case; keep one of them, or declare the map as `json`
+13:5: lake.tables.Reply.columns.d: found "struct<a: string, a: string>": `a` is there twice; name it once
+14:11: lake.tables.Reply.columns.e: found "list<zzzzzzzzz>": there is no type `zzzzzzzzz`; expected "string", "int64", "double", "decimal(p,s)", "bool", "binary" or "json", a list such as "list<string>" or a struct such as "struct<Name: string>"
+16:6: lake.tables.Reply.columns.s: found "struct<`First name`: string": `struct<` is not closed; close it with `>`
 "#,
     );
 }
