@@ -6,11 +6,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the door")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Time, randomness and worker threads. Cheap to clone; clones share the same randomness.
@@ -23,6 +25,9 @@ pub struct Clock {
 struct Shared {
     random: Mutex<StdRng>,
     simulated: Option<Simulated>,
+    /// The machine's cores, and how many of them are claimed.
+    cores: usize,
+    claimed: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -34,16 +39,20 @@ struct Simulated {
 impl Clock {
     /// The machine's own clock and randomness.
     pub fn system() -> Self {
-        Self { shared: Arc::new(Shared { random: Mutex::new(rand::make_rng()), simulated: None }) }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::new(rand::make_rng(), None, cores)
     }
 
     /// A clock of a simulated world: wall time starts at `wall_at_start` (µs since the epoch) and moves with tokio's
     /// (paused) time; randomness comes from `seed`. Call inside the simulation's runtime.
     pub fn simulated(seed: u64, wall_at_start: i64) -> Self {
         let simulated = Simulated { wall_at_start, started: Instant::now() };
-        Self {
-            shared: Arc::new(Shared { random: Mutex::new(StdRng::seed_from_u64(seed)), simulated: Some(simulated) }),
-        }
+        Self::new(StdRng::seed_from_u64(seed), Some(simulated), 1)
+    }
+
+    fn new(random: StdRng, simulated: Option<Simulated>, cores: usize) -> Self {
+        let random = Mutex::new(random);
+        Self { shared: Arc::new(Shared { random, simulated, cores, claimed: AtomicUsize::new(0) }) }
     }
 
     /// Wall time in microseconds since the epoch. For display, file times and record ages; never for order.
@@ -78,20 +87,127 @@ impl Clock {
     /// Runs CPU-heavy `work` where it does not hold up the readers: on a worker thread, or in place in a simulated
     /// world. A panic of `work` is passed on.
     pub async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        if self.shared.simulated.is_some() {
-            return work();
+        self.start(work).join().await
+    }
+
+    /// Starts CPU-heavy `work` on a worker thread while the caller goes on. In a simulated world it is done at once.
+    pub fn start<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Started<T> {
+        match self.shared.simulated {
+            Some(_) => Started::Done(Some(work())),
+            None => Started::Running(tokio::task::spawn_blocking(work)),
         }
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done,
-            Err(failed) => match failed.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down: nobody will look at an answer any more.
-                Err(_) => std::future::pending().await,
-            },
-        }
+    }
+
+    /// Claims cores for work that can use several: all that nobody else has claimed, at least one, and in a simulated
+    /// world one. Whoever comes while they are claimed gets fewer, so that threads don't outnumber the cores much.
+    pub fn claim_cores(&self) -> Cores {
+        let free = |claimed: usize| self.shared.cores.saturating_sub(claimed).max(1);
+        let claim = |claimed| Some(claimed + free(claimed));
+        let before = self.shared.claimed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
+        let count = before.map_or(1, free);
+        Cores { shared: self.shared.clone(), count }
     }
 
     fn with_random<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         draw(&mut self.shared.random.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Work on its way. Dropped before it has begun it never does; once begun it ends, and nobody looks at its answer.
+#[derive(Debug)]
+pub enum Started<T> {
+    /// Done in place; `None` once its answer was taken.
+    Done(Option<T>),
+    /// On a worker thread.
+    Running(JoinHandle<T>),
+}
+
+impl<T> Started<T> {
+    /// Whether [`Self::join`] answers at once.
+    pub fn is_finished(&self) -> bool {
+        match self {
+            Self::Done(_) => true,
+            Self::Running(handle) => handle.is_finished(),
+        }
+    }
+
+    /// Waits for its answer, which comes once. Its panic is passed on. Nothing is lost if the waiting is cut short.
+    pub async fn join(&mut self) -> T {
+        match self {
+            Self::Done(answer) => match answer.take() {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            },
+            Self::Running(handle) => match handle.await {
+                Ok(answer) => answer,
+                Err(failed) => match failed.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime is shutting down: nobody will look at an answer any more.
+                    Err(_) => std::future::pending().await,
+                },
+            },
+        }
+    }
+}
+
+impl<T> Drop for Started<T> {
+    fn drop(&mut self) {
+        if let Self::Running(handle) = self {
+            handle.abort();
+        }
+    }
+}
+
+/// Cores that are claimed until this is dropped.
+#[derive(Debug)]
+pub struct Cores {
+    shared: Arc<Shared>,
+    count: usize,
+}
+
+impl Cores {
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        self.shared.claimed.fetch_sub(self.count, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn cores_are_claimed_and_come_back() {
+        let clock = Clock::new(StdRng::seed_from_u64(0), None, 4);
+        let all = clock.claim_cores();
+        let (second, third) = (clock.claim_cores(), clock.claim_cores());
+        assert_eq!((all.count(), second.count(), third.count()), (4, 1, 1));
+        drop(all);
+        let rest = clock.claim_cores();
+        assert_eq!(rest.count(), 2);
+        drop((second, third, rest));
+        assert_eq!(clock.claim_cores().count(), 4);
+        assert_eq!(Clock::simulated(1, 0).claim_cores().count(), 1);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "of the work")]
+    async fn a_panic_of_started_work_is_passed_on() {
+        Clock::system().start(|| panic!("of the work")).join().await
+    }
+
+    #[tokio::test]
+    async fn started_work_answers_once_it_is_done() {
+        for clock in [Clock::system(), Clock::simulated(1, 0)] {
+            let mut started = clock.start(|| 7);
+            assert_eq!(started.join().await, 7);
+            assert!(started.is_finished());
+        }
     }
 }

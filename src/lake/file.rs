@@ -1,23 +1,36 @@
 //! Encodes the rows of one data file as Parquet, in memory, and proves the file readable before anybody sees it.
 
-use arrow_array::{RecordBatch, UInt32Array};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch, StructArray, UInt32Array};
 use arrow_cmp::{DynComparator, make_comparator};
-use arrow_schema::{DataType, Schema, SortOptions};
+use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, SortOptions};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
+};
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
+use super::encodings;
 use super::schema::{TableRules, TableSchema};
+use super::side_by_side::side_by_side;
 
 /// The zstd level: the first is several times faster than the usual third and a few per cent larger.
 const ZSTD_LEVEL: i32 = 1;
 
 /// The most rows of a row group. Encoded columns of a row group stay in memory until it is complete.
 const ROW_GROUP_ROWS: usize = 1_000_000;
+
+/// What a compressor of a column takes at most, and how much more than what it is given if that is little.
+const COMPRESSOR: usize = 512 << 10;
+const COMPRESSOR_OF_RAW: usize = 4;
 
 /// The false-positive rate of Bloom filters on indexed columns.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
@@ -39,10 +52,13 @@ pub enum FileError {
 /// A Parquet file in the making.
 #[derive(Debug)]
 pub struct FileWriter {
-    writer: ArrowWriter<Vec<u8>>,
+    schema: SchemaRef,
+    properties: WriterPropertiesBuilder,
     /// The positions of indexed columns, by which each row group is sorted.
     sort_by: Vec<usize>,
     rows: usize,
+    /// Since the first rows came: they say how columns are encoded.
+    begun: Option<Begun>,
 }
 
 impl FileWriter {
@@ -56,63 +72,193 @@ impl FileWriter {
             .filter_map(|at| arrow.index_of(&schema.columns[at].column).ok())
             .filter(|&at| !arrow.field(at).data_type().is_nested())
             .collect();
-        let mut properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
-            .set_statistics_enabled(EnabledStatistics::Page)
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_created_by(concat!("watershed ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_key_value_metadata(Some(
-                notes.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone())).collect(),
-            ));
-        for name in ["_sequence", "_event_id"] {
-            // All different: a dictionary would only be built to be thrown away.
-            properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), false);
-        }
-        for &at in &sort_by {
-            let path = ColumnPath::new(vec![arrow.field(at).name().clone()]);
-            properties = properties
-                .set_column_bloom_filter_enabled(path.clone(), true)
-                .set_column_bloom_filter_fpp(path, BLOOM_FALSE_POSITIVES);
-        }
-        if !sort_by.is_empty() {
-            let sorting = sort_by.iter().map(|&at| SortingColumn {
-                column_idx: leaf_of(&arrow, at) as i32,
-                descending: false,
-                nulls_first: false,
-            });
-            properties = properties.set_sorting_columns(Some(sorting.collect()));
-        }
-        let writer = ArrowWriter::try_new(Vec::new(), arrow, Some(properties.build()))?;
-        Ok(Self { writer, sort_by, rows: 0 })
+        let properties = properties(&arrow, &sort_by, notes)?;
+        Ok(Self { schema: arrow, properties, sort_by, rows: 0, begun: None })
     }
 
     /// Encodes a batch of rows, sorted by the indexed columns if there are any; then it is a row group of its own.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), FileError> {
+        self.write_on(1, batch)
+    }
+
+    /// [`Self::write`] on up to `threads` threads: columns side by side.
+    pub fn write_on(&mut self, threads: usize, batch: &RecordBatch) -> Result<(), FileError> {
         self.rows += batch.num_rows();
         if self.sort_by.is_empty() {
-            return Ok(self.writer.write(batch)?);
+            return self.begin(batch.columns())?.add(threads, batch);
         }
-        self.writer.write(&sorted(batch, &self.sort_by)?)?;
-        Ok(self.writer.flush()?)
+        let batch = sorted(batch, &self.sort_by)?;
+        self.begin(batch.columns())?.add(threads, &batch)?;
+        self.close_group(threads)
+    }
+
+    /// Ends the row group, which gives back what its encoders take besides the encoded bytes.
+    pub fn close_group(&mut self, threads: usize) -> Result<(), FileError> {
+        self.begun.as_mut().map_or(Ok(()), |begun| begun.close_group(threads))
+    }
+
+    /// The rows given to it.
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
     /// The bytes the file takes in memory.
     pub fn memory(&self) -> usize {
-        self.writer.memory_size() + self.writer.inner().capacity()
+        self.begun.as_ref().map_or(0, Begun::memory)
     }
 
     /// The bytes the file has or will have, as far as one can say now.
     pub fn encoded(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        self.begun.as_ref().map_or(0, Begun::encoded)
     }
 
     /// Completes the file and checks it.
     pub fn finish(self) -> Result<Bytes, FileError> {
-        let rows = self.rows;
-        let file = Bytes::from(self.writer.into_inner()?);
-        verify(&file, rows)?;
+        self.finish_on(1)
+    }
+
+    /// [`Self::finish`] on up to `threads` threads.
+    pub fn finish_on(mut self, threads: usize) -> Result<Bytes, FileError> {
+        self.begin(&[])?;
+        self.close_group(threads)?;
+        let file = self.begun.map_or_else(|| Ok(Vec::new()), |begun| begun.file.into_inner())?;
+        let file = Bytes::from(file);
+        verify(&file, self.rows)?;
         Ok(file)
     }
+
+    fn begin(&mut self, first: &[ArrayRef]) -> Result<&mut Begun, FileError> {
+        match &mut self.begun {
+            Some(begun) => Ok(begun),
+            none => Ok(none.insert(Begun::new(&self.schema, self.properties.clone(), first)?)),
+        }
+    }
+}
+
+/// What all columns have in common.
+fn properties(
+    schema: &Schema,
+    sort_by: &[usize],
+    notes: &[(&str, String)],
+) -> Result<WriterPropertiesBuilder, FileError> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_created_by(concat!("watershed ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(
+            notes.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone())).collect(),
+        ));
+    for &at in sort_by {
+        let path = ColumnPath::new(vec![schema.field(at).name().clone()]);
+        properties = properties
+            .set_column_bloom_filter_enabled(path.clone(), true)
+            .set_column_bloom_filter_fpp(path, BLOOM_FALSE_POSITIVES);
+    }
+    if !sort_by.is_empty() {
+        let sorting = sort_by.iter().map(|&at| SortingColumn {
+            column_idx: leaf_of(schema, at) as i32,
+            descending: false,
+            nulls_first: false,
+        });
+        properties = properties.set_sorting_columns(Some(sorting.collect()));
+    }
+    Ok(properties)
+}
+
+/// A file that has rows: row groups that are complete, and the columns of the one that is not.
+#[derive(Debug)]
+struct Begun {
+    file: SerializedFileWriter<Vec<u8>>,
+    encoders: ArrowRowGroupWriterFactory,
+    /// One for each leaf; none between two row groups.
+    columns: Vec<ArrowColumnWriter>,
+    /// The rows and the raw bytes of the row group.
+    rows: usize,
+    raw: usize,
+}
+
+impl Begun {
+    fn new(schema: &SchemaRef, properties: WriterPropertiesBuilder, first: &[ArrayRef]) -> Result<Self, FileError> {
+        let leaves = ArrowSchemaConverter::new().convert(schema)?;
+        let properties = encodings::choose(properties, first, &leaves).build();
+        let options = ArrowWriterOptions::new().with_properties(properties).with_parquet_schema(leaves);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
+        let (file, encoders) = writer.into_serialized_writer()?;
+        Ok(Self { file, encoders, columns: Vec::new(), rows: 0, raw: 0 })
+    }
+
+    fn add(&mut self, threads: usize, batch: &RecordBatch) -> Result<(), FileError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        if self.rows + batch.num_rows() > ROW_GROUP_ROWS {
+            self.close_group(threads)?;
+        }
+        if self.columns.is_empty() {
+            self.columns = self.encoders.create_column_writers(self.file.flushed_row_groups().len())?;
+        }
+        self.rows += batch.num_rows();
+        self.raw += batch.get_array_memory_size();
+        let (mut writers, mut tasks) = (self.columns.as_mut_slice(), Vec::new());
+        for (field, array) in parts(batch, threads)? {
+            let mine = writers.split_off_mut(..leaves(field.data_type()));
+            let mine = mine.ok_or_else(|| ParquetError::General(format!("too few leaves at {}", field.name())))?;
+            tasks.push((field, array, mine));
+        }
+        side_by_side(threads, tasks, |(field, array, writers)| {
+            let leaves = compute_leaves(&field, &array)?;
+            Ok(leaves.iter().zip(writers).try_for_each(|(leaf, writer)| writer.write(leaf))?)
+        })
+    }
+
+    fn close_group(&mut self, threads: usize) -> Result<(), FileError> {
+        if self.columns.is_empty() {
+            return Ok(());
+        }
+        let columns = std::mem::take(&mut self.columns);
+        let mut chunks: Vec<Option<ArrowColumnChunk>> = columns.iter().map(|_| None).collect();
+        let tasks = columns.into_iter().zip(&mut chunks).collect();
+        side_by_side(threads, tasks, |(column, chunk)| {
+            *chunk = Some(column.close()?);
+            Ok::<_, ParquetError>(())
+        })?;
+        let mut group = self.file.next_row_group()?;
+        for chunk in chunks.into_iter().flatten() {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+        (self.rows, self.raw) = (0, 0);
+        Ok(())
+    }
+
+    fn memory(&self) -> usize {
+        let columns = self.columns.iter().map(ArrowColumnWriter::memory_size).sum::<usize>();
+        // The writers don't count their compressors, which grow with what they are given, up to a bound.
+        columns + (self.columns.len() * COMPRESSOR).min(COMPRESSOR_OF_RAW * self.raw) + self.file.inner().capacity()
+    }
+
+    fn encoded(&self) -> usize {
+        self.file.bytes_written() + self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>()
+    }
+}
+
+/// The columns of a batch; for several threads, structs (the old image is half of all) as their fields.
+fn parts(batch: &RecordBatch, threads: usize) -> Result<Vec<(FieldRef, ArrayRef)>, FileError> {
+    let mut parts = Vec::new();
+    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let (DataType::Struct(fields), true) = (field.data_type(), threads > 1) else {
+            parts.push((field.clone(), array.clone()));
+            continue;
+        };
+        let nulls = array.nulls();
+        for (inner, values) in fields.iter().zip(array.as_struct().columns()) {
+            let alone = Fields::from(vec![inner.clone()]);
+            let array = StructArray::try_new(alone.clone(), vec![values.clone()], nulls.cloned())?;
+            let field = Field::new(field.name(), DataType::Struct(alone), field.is_nullable());
+            parts.push((Arc::new(field), Arc::new(array)));
+        }
+    }
+    Ok(parts)
 }
 
 /// Reads the footer back and checks that it promises `rows` rows, in column chunks that lie inside the file.

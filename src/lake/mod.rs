@@ -16,8 +16,10 @@ use crate::source::StreamIdentity;
 
 pub mod columns;
 mod dead_letter;
+mod encodings;
 pub mod file;
 mod open_file;
+mod open_range;
 pub mod partition;
 pub mod placement;
 mod publish;
@@ -28,6 +30,7 @@ pub mod rows;
 pub mod schema;
 pub mod settle;
 pub mod shard;
+mod side_by_side;
 pub mod store;
 #[cfg(test)]
 mod tests;
@@ -182,7 +185,7 @@ impl Lake {
     }
 
     /// Whether changes of a table belong into the lake.
-    fn takes(&self, table: &TableName) -> bool {
+    fn takes(&self, table: &str) -> bool {
         self.settings.only.as_ref().is_none_or(|only| only.contains(table))
     }
 

@@ -12,28 +12,20 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::columns::{self, Misfits, NotAdded};
+use super::columns::{self, NotAdded};
 use super::dead_letter;
-use super::file::FileWriter;
-use super::open_file::{FinishedFile, OpenFile, finish_files};
-use super::placement::Placement;
+use super::open_file::{FinishedFile, Notes, finish_files};
+use super::open_range::{OpenRange, Table};
 use super::publish::Publisher;
 use super::range::{Chain, DeadLetters, Gap, Range, RangeFile};
 use super::roll::Collected;
-use super::rows::{RowOrigin, Rows};
+use super::rows::RowOrigin;
 use super::schema::{TableRules, TableSchema};
 use super::{Lake, LakeError, rfc3339};
 use crate::change::{Position, Record, TableName};
 use crate::decode::envelope::{self, Envelope};
 use crate::decode::item;
 use crate::decode::json::Malformed;
-
-/// Rows are encoded when they take this much memory: large enough for good pages, small enough that a shard's raw
-/// columns don't add up.
-const ENCODE_AT: usize = 16 << 20;
-
-/// How much smaller encoded rows are than the raw columns, for the estimate of what has not been encoded yet.
-const COMPRESSION_GUESS: usize = 6;
 
 /// The most files that one range may have. More partitions than that close the range.
 const MAX_FILES: usize = 256;
@@ -71,25 +63,6 @@ pub struct LakeShard {
     /// The range of a killed writer that has to be completed first.
     plan: Option<Range>,
     open: OpenRange,
-}
-
-/// What has been collected since the last range.
-#[derive(Default)]
-struct OpenRange {
-    files: Vec<OpenFile>,
-    /// The file of a table and partition that still takes rows.
-    current: HashMap<(TableName, String), usize>,
-    placements: HashMap<TableName, Placement>,
-    dead_letters: Vec<u8>,
-    undecodable: u64,
-    /// Records, dead letters included.
-    records: usize,
-    first: Option<Position>,
-    first_at: Option<Instant>,
-    last_at: Option<Instant>,
-    operations: HashMap<(TableName, String), u64>,
-    to_rest: HashMap<TableName, u64>,
-    unknown: u64,
 }
 
 impl LakeShard {
@@ -149,9 +122,7 @@ impl LakeShard {
 
     /// The bytes that the collected rows take in memory.
     pub fn memory(&self) -> usize {
-        let files = self.open.files.iter();
-        self.open.dead_letters.len()
-            + files.map(|f| f.rows.bytes() + f.encoder.as_ref().map_or(0, FileWriter::memory)).sum::<usize>()
+        self.open.memory()
     }
 
     /// When the open range has to be closed if nothing else happens.
@@ -169,12 +140,9 @@ impl LakeShard {
     }
 
     fn collected(&self, now: Instant) -> Collected {
-        let files = self.open.files.iter();
-        let bytes =
-            files.map(|f| f.encoder.as_ref().map_or(0, FileWriter::encoded) + f.rows.bytes() / COMPRESSION_GUESS);
         let since = |at: Option<Instant>| at.map_or_else(Default::default, |at| now.saturating_duration_since(at));
         Collected {
-            bytes: bytes.sum::<usize>() + self.open.dead_letters.len(),
+            bytes: self.open.encoded(),
             rows: self.open.records,
             age: since(self.open.first_at),
             idle: since(self.open.last_at),
@@ -193,12 +161,14 @@ impl LakeShard {
             }
             let behind_plan = self.plan.as_ref().is_some_and(|plan| Some(record.position) > plan.end());
             if behind_plan || self.is_full() {
+                self.open.look_after().await?;
                 return Ok(at);
             }
             self.add(record, &records[at..]).await?;
             self.open.first.get_or_insert(record.position);
             self.last = Some(record.position);
         }
+        self.open.look_after().await?;
         let now = self.place.lake.clock.now();
         if !self.is_clean() {
             self.open.first_at.get_or_insert(now);
@@ -223,75 +193,63 @@ impl LakeShard {
             Ok(change) => change,
             Err(not_a_change) => return self.bury(record, None, not_a_change.to_string()),
         };
-        let named = || change.table.as_deref().map(TableName::from);
-        let Some(table) = record.table.clone().or_else(|| self.table.clone()).or_else(named) else {
+        let known = record.table.as_deref().or(self.table.as_deref());
+        let Some(name) = known.or(change.table.as_deref()) else {
             return self.bury(record, None, "it names no table".to_owned());
         };
-        if !self.place.lake.takes(&table) {
+        let table = self.open.table_of(name, &self.place.lake);
+        if !self.open.table(table).taken {
             return Ok(());
         }
-        let file = match self.file_for(&table, &change, record.position).await? {
+        let mut file = match self.file_for(table, &change, record.position).await? {
             Ok(file) => file,
-            Err(broken) => return self.bury(record, Some(&table), broken),
+            Err(broken) => return self.bury(record, Some(table), broken),
         };
         loop {
             let open = &mut self.open.files[file];
-            let rules = open.rules.clone();
-            match open.rows.add(record.position, &change, &rules) {
+            match open.rows.add(record.position, &change, &open.rules) {
                 Ok(misfits) => {
-                    open.end = Some(record.position);
-                    self.count(table, &change, misfits);
+                    self.open.count(file, record, &change, misfits);
                     return self.encode_if_large(file).await;
                 }
-                Err(NotAdded::Broken(malformed)) => return self.bury(record, Some(&table), malformed.to_string()),
-                Err(NotAdded::NewAttribute) => self.grow(file, &change, ahead).await?,
+                Err(NotAdded::Broken(malformed)) => return self.bury(record, Some(table), malformed.to_string()),
+                Err(NotAdded::NewAttribute) => file = self.grow(table, file, &change, ahead).await?,
             }
         }
-    }
-
-    fn count(&mut self, table: TableName, change: &Envelope<'_>, misfits: Misfits) {
-        self.open.records += 1;
-        self.open.unknown += misfits.unknown;
-        if misfits.to_rest > 0 {
-            *self.open.to_rest.entry(table.clone()).or_default() += misfits.to_rest;
-        }
-        *self.open.operations.entry((table, change.event_name.to_string())).or_default() += 1;
     }
 
     /// The file that takes a change, opened if need be. The inner error says why the change is broken.
     async fn file_for(
         &mut self,
-        table: &TableName,
+        table: usize,
         change: &Envelope<'_>,
         position: Position,
     ) -> Result<Result<usize, String>, LakeError> {
-        let rules = self.place.lake.rules(table).clone();
-        let placement =
-            self.open.placements.entry(table.clone()).or_insert_with(|| Placement::new(&rules.partition_by));
+        let Table { name, rules, placement, files, .. } = self.open.table(table);
         let partition = match placement.folder(change) {
-            Ok(folder) => folder.to_owned(),
+            Ok(folder) => folder,
             Err(malformed) => return Ok(Err(malformed.to_string())),
         };
         if let Some(plan) = &self.plan {
             let planned = plan.files.iter().position(|file| {
-                file.table == **table
+                *file.table == **name
                     && file.partition == partition
                     && (&file.end).try_into().is_ok_and(|end: Position| position <= end)
             });
             let Some(planned) = planned else {
-                let why = format!("it has no file for record {position} of table {table} in `{partition}`");
+                let why = format!("it has no file for record {position} of table {name} in `{partition}`");
                 return Err(LakeError::Diverged { path: self.place.chain.range_path(plan.range), why });
             };
             self.open_planned_files().await?;
             return Ok(Ok(planned));
         }
-        let key = (table.clone(), partition);
-        if let Some(&file) = self.open.current.get(&key) {
+        if let Some(&file) = files.get(partition) {
             return Ok(Ok(file));
         }
-        let schema = self.place.lake.registry.current(table).await?;
-        let file = self.open_file(key.0.clone(), key.1.clone(), rules, schema, false);
-        self.open.current.insert(key, file);
+        let (name, rules, partition) = (name.clone(), rules.clone(), partition.to_owned());
+        let schema = self.place.lake.registry.current(&name).await?;
+        let file = self.open_file(name, partition.clone(), rules, schema);
+        self.open.table(table).files.insert(partition.into(), file);
         Ok(Ok(file))
     }
 
@@ -299,9 +257,10 @@ impl LakeShard {
         let Some(plan) = self.plan.as_ref().filter(|_| self.open.files.is_empty()) else { return Ok(()) };
         for file in plan.files.clone() {
             let table = TableName::from(file.table);
-            let rules = self.place.lake.rules(&table).clone();
+            // A pinned schema has every attribute that its rows need; what it lacks went to `_rest` then, too.
+            let rules = Arc::new(TableRules { max_columns: 0, ..(**self.place.lake.rules(&table)).clone() });
             let schema = self.place.lake.registry.version(&table, file.schema).await?;
-            self.open_file(table, file.partition, rules, schema, true);
+            self.open_file(table, file.partition, rules, schema);
         }
         Ok(())
     }
@@ -312,32 +271,24 @@ impl LakeShard {
         partition: String,
         rules: Arc<TableRules>,
         schema: Arc<TableSchema>,
-        pinned: bool,
     ) -> usize {
         let origin = RowOrigin { shard: self.place.chain.shard().clone(), generation: 0 };
-        // A pinned file's schema has every attribute that its rows need; what it lacks went to `_rest` then, too.
-        let rules = if pinned { Arc::new(TableRules { max_columns: 0, ..(*rules).clone() }) } else { rules };
-        let rows = Rows::new(origin, schema);
-        self.open.files.push(OpenFile {
-            table,
-            partition,
-            rules,
-            rows,
-            encoder: None,
-            encoded_rows: 0,
-            pinned,
-            end: None,
-        });
-        self.open.files.len() - 1
+        self.open.open_file(table, partition, rules, origin, schema)
     }
 
     /// Grows the schema of a file by what the record at hand and those ahead bring, so that a batch of new attributes
     /// costs one version. A file whose encoder has begun can't take new columns: it is complete, and a further part
-    /// goes on.
-    async fn grow(&mut self, file: usize, change: &Envelope<'_>, ahead: &[Record]) -> Result<(), LakeError> {
+    /// goes on. Answers the file that takes the change.
+    async fn grow(
+        &mut self,
+        number: usize,
+        file: usize,
+        change: &Envelope<'_>,
+        ahead: &[Record],
+    ) -> Result<usize, LakeError> {
         let open = &self.open.files[file];
         let (table, rules, current) = (open.table.clone(), open.rules.clone(), open.rows.schema().clone());
-        debug_assert!(!open.pinned);
+        debug_assert!(self.plan.is_none());
         let mut found = Vec::new();
         look_for_new(change, &current, &rules, &mut found);
         for record in ahead {
@@ -350,41 +301,35 @@ impl LakeShard {
         let naming = with_keys(&rules, &current, change);
         let schema = self.place.lake.registry.grow(&table, &found, &naming).await?;
         let open = &mut self.open.files[file];
-        if open.encoder.is_none() {
+        if !open.has_begun() {
             open.rows.grow(schema);
-            return Ok(());
+            return Ok(file);
         }
+        // Parts are numbered when the range is closed, in the order of their last records.
         let partition = open.partition.clone();
-        let part = self.open_file(table.clone(), partition.clone(), rules, schema, false);
-        self.open.files.swap(file, part);
-        // The complete part keeps its content under the new number: parts are numbered when the range is closed, and
-        // ordered by their last record there.
-        self.open.current.insert((table, partition), file);
-        Ok(())
+        let part = self.open_file(table, partition.clone(), rules, schema);
+        self.open.table(number).files.insert(partition.into(), part);
+        Ok(part)
     }
 
     async fn encode_if_large(&mut self, file: usize) -> Result<(), LakeError> {
-        if self.open.files[file].rows.bytes() < ENCODE_AT {
-            return Ok(());
+        if let Some(file) = self.open.to_encode(file) {
+            let notes = self.notes();
+            self.open.encode(file, &self.place.lake.clock, notes).await?;
         }
-        let mut open = self.open.files.swap_remove(file);
-        let notes = self.notes();
-        let encoded = self.place.lake.clock.offload(move || open.encode(&notes).map(|()| open)).await?;
-        self.open.files.push(encoded);
-        let last = self.open.files.len() - 1;
-        self.open.files.swap(file, last);
         Ok(())
     }
 
     /// What the footer of every file of the open range says.
-    fn notes(&self) -> Vec<(&'static str, String)> {
+    fn notes(&self) -> Notes {
         vec![("watershed.shard", self.place.chain.shard().to_string()), ("watershed.range", self.next.to_string())]
     }
 
-    fn bury(&mut self, record: &Record, table: Option<&TableName>, reason: String) -> Result<(), LakeError> {
+    fn bury(&mut self, record: &Record, table: Option<usize>, reason: String) -> Result<(), LakeError> {
         let position = record.position;
+        let table = table.map(|table| self.open.table(table).name.clone());
         tracing::warn!(shard = %self.place.chain.shard(), %position, reason, "a record is no change; it goes to the dead letters");
-        dead_letter::append(&mut self.open.dead_letters, self.place.chain.shard(), record, table, &reason);
+        dead_letter::append(&mut self.open.dead_letters, self.place.chain.shard(), record, table.as_ref(), &reason);
         self.open.undecodable += 1;
         self.open.records += 1;
         Ok(())
@@ -395,9 +340,15 @@ impl LakeShard {
     /// On [`LakeError::Overtaken`] another writer was faster: open the shard again.
     pub async fn commit(&mut self) -> Result<Option<Committed>, LakeError> {
         let Some(end) = self.last.filter(|_| !self.is_clean()) else { return Ok(None) };
-        let open = std::mem::take(&mut self.open);
-        let notes = self.notes();
-        let files = self.place.lake.clock.offload(move || finish_files(open.files, &notes)).await?;
+        self.open.settle().await?;
+        let mut open = std::mem::take(&mut self.open);
+        let (operations, to_rest) = (open.operations(), open.to_rest());
+        let (files, notes, clock) = (std::mem::take(&mut open.files), self.notes(), self.place.lake.clock.clone());
+        let finish = move || {
+            let cores = clock.claim_cores();
+            finish_files(files, &notes, cores.count())
+        };
+        let files = self.place.lake.clock.offload(finish).await?;
         let mut range = self.range_of(&files, end, &open.dead_letters, open.undecodable);
         range.first = open.first.map(Into::into);
         match &self.plan {
@@ -417,9 +368,9 @@ impl LakeShard {
             range: range.range,
             end,
             files: files.iter().map(|f| (f.table.clone(), f.rows as u64, f.body.len() as u64)).collect(),
-            operations: open.operations,
+            operations,
             undecodable: open.undecodable,
-            to_rest: open.to_rest,
+            to_rest,
             unknown: open.unknown,
         }))
     }
