@@ -24,6 +24,9 @@ const SAMPLE: (usize, usize) = (128, 1024);
 /// With fewer values than this a dictionary's tables cost more than it saves.
 const LEAST_FOR_DICTIONARY: usize = 8;
 
+/// From this length on a text's own length in front of it is nothing, and there is nothing to gain but a copy to save.
+const LONG: usize = 4096;
+
 /// How a column is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Choice {
@@ -105,11 +108,15 @@ where
     if repeats(values, value) {
         return Choice::Dictionary;
     }
-    let (mut length, mut shared) = (0, 0);
+    let (mut pairs, mut length, mut shared) = (0, 0, 0);
     for row in sampled(values).filter(|&row| row > 0 && array.is_valid(row - 1)) {
         let (before, here) = (value(row - 1), value(row));
+        pairs += 1;
         length += here.len();
         shared += before.iter().zip(here).take_while(|(a, b)| a == b).count();
+    }
+    if length > pairs * LONG {
+        return Choice::Plain;
     }
     // Only ids that count up (sequence numbers, above all) share so much that naming what differs beats zstd.
     let counts_up = length > 0 && shared * 4 >= length * 3;
@@ -153,7 +160,8 @@ mod tests {
         assert_eq!(text(|row| format!("author {}", (scattered(row) >> 32) % 300)), Choice::Dictionary);
         let unique = text(|row| format!("{:016x}", scattered(row)));
         assert_eq!(unique, Choice::As(Encoding::DELTA_LENGTH_BYTE_ARRAY));
-        assert_eq!(text(|row| format!("{:048}", row)), Choice::As(Encoding::DELTA_BYTE_ARRAY));
+        assert_eq!(text(|row| format!("{row:048}")), Choice::As(Encoding::DELTA_BYTE_ARRAY));
+        assert_eq!(text(|row| format!("{row}{}", "x".repeat(5000))), Choice::Plain);
         let decimals =
             |of: i128| choice(&(Arc::new(Decimal128Array::from_iter_values((0..20_000).map(|n| n % of))) as _));
         assert_eq!(decimals(100), Choice::Dictionary);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Lake;
+use super::columns::Misfits;
 use super::file::FileError;
 use super::open_file::{Notes, OpenFile};
 use super::placement::Placement;
@@ -17,7 +18,6 @@ use super::schema::{TableRules, TableSchema};
 use crate::change::{Position, Record, TableName};
 use crate::clock::Clock;
 use crate::decode::envelope::Envelope;
-use crate::lake::columns::Misfits;
 
 /// A file's rows are encoded when they take this much memory: enough for good pages.
 const ENCODE_AT: usize = 16 << 20;
@@ -30,7 +30,7 @@ const AWAY_AT_MOST: usize = 2;
 
 /// The most files of a shard whose row groups stay open from one batch to the next. An open row group has an encoder
 /// and a compressor for each column, which is more than the bytes that come out.
-const GROUPS_AT_MOST: usize = 8;
+const GROUPS_AT_MOST: usize = 4;
 
 /// What has been collected since the last range.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! Holds the lake to its promises on one shard: no value changes on its way, whatever the images and however ranges
 //! are cut; and what a killed writer left open is completed to the same rows.
 
+mod background;
 mod nested;
 
 use std::collections::HashMap;
