@@ -18,7 +18,7 @@ use self::column::ColumnBuilder;
 use self::values::{Nulls, Variable};
 use super::schema::{AttributeType, TableRules, TableSchema};
 use crate::decode::item::{self, Kind, Value};
-use crate::decode::json::{Malformed, Text};
+use crate::decode::json::{Malformed, Part, Text};
 use crate::pipeline::spec::ColumnType;
 
 /// Why an image could not be added to the columns as it is.
@@ -76,7 +76,7 @@ impl ImageColumns {
     pub fn add(
         &mut self,
         row: usize,
-        image: &str,
+        image: Part<'_>,
         schema: &TableSchema,
         rules: &TableRules,
     ) -> Result<Misfits, NotAdded> {
@@ -115,6 +115,7 @@ impl ImageColumns {
                 }
             }
             misfits.unknown += u64::from(value.kind == Kind::Unknown);
+            value.check()?;
             rest.push((name, value.raw));
             Ok(())
         })?;
@@ -191,7 +192,7 @@ pub fn fits(takes: AttributeType, storage: &ColumnType, value: &Value<'_>) -> Re
 
 /// The type of every attribute of `image` that has no column and should get one, for [`TableSchema::grown`].
 pub fn new_attributes(
-    image: &str,
+    image: Part<'_>,
     schema: &TableSchema,
     rules: &TableRules,
     found: &mut Vec<(String, AttributeType)>,

@@ -26,7 +26,7 @@ use super::{Lake, LakeError, rfc3339};
 use crate::change::{Position, Record, TableName};
 use crate::decode::envelope::{self, Envelope};
 use crate::decode::item;
-use crate::decode::json::Malformed;
+use crate::decode::json::{Malformed, Marks};
 
 /// Rows are encoded when they take this much memory: large enough for good pages, small enough that a shard's raw
 /// columns don't add up.
@@ -71,6 +71,8 @@ pub struct LakeShard {
     /// The range of a killed writer that has to be completed first.
     plan: Option<Range>,
     open: OpenRange,
+    /// Scratch space of the decoder.
+    marks: Marks,
 }
 
 /// What has been collected since the last range.
@@ -109,6 +111,7 @@ impl LakeShard {
             place,
             table,
             open: OpenRange::default(),
+            marks: Marks::default(),
         };
         if let Some(range) = last
             && !shard.place.is_complete(&range).await?
@@ -195,7 +198,10 @@ impl LakeShard {
             if behind_plan || self.is_full() {
                 return Ok(at);
             }
-            self.add(record, &records[at..]).await?;
+            let mut marks = std::mem::take(&mut self.marks);
+            let added = self.add(record, &records[at..], &mut marks).await;
+            self.marks = marks;
+            added?;
             self.open.first.get_or_insert(record.position);
             self.last = Some(record.position);
         }
@@ -218,8 +224,8 @@ impl LakeShard {
         self.plan.as_ref().is_some_and(|plan| self.last >= plan.end())
     }
 
-    async fn add(&mut self, record: &Record, ahead: &[Record]) -> Result<(), LakeError> {
-        let change = match envelope::read(&record.payload, record.channel) {
+    async fn add(&mut self, record: &Record, ahead: &[Record], marks: &mut Marks) -> Result<(), LakeError> {
+        let change = match envelope::read_marked(&record.payload, record.channel, marks) {
             Ok(change) => change,
             Err(not_a_change) => return self.bury(record, None, not_a_change.to_string()),
         };
