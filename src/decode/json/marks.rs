@@ -6,7 +6,7 @@
 use super::block::{Block, Strings};
 
 /// The deepest nesting of brackets that is followed. What is deeper is left to the careful walk, which knows the limit.
-const MAX_DEPTH: u32 = 100;
+const MAX_DEPTH: i32 = 60;
 
 /// The marks of one text. The memory serves many texts, one after the other.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Marks {
     words: Vec<Word>,
     /// There is no backslash at all.
     plain: bool,
+    /// How deep the text behind the last word is nested.
+    depth: i32,
 }
 
 /// The marks of 64 bytes.
@@ -25,6 +27,9 @@ struct Word {
     /// Opening brackets outside of strings.
     opens: u64,
     closes: u64,
+    /// How deep the brackets before these bytes nest.
+    depth: i32,
+    closed: i32,
 }
 
 impl Marks {
@@ -32,6 +37,7 @@ impl Marks {
     pub fn read(&mut self, text: &[u8]) -> bool {
         self.words.clear();
         self.plain = true;
+        self.depth = 0;
         let mut strings = Strings::default();
         let (blocks, rest) = text.as_chunks::<64>();
         let usable = blocks.iter().all(|block| self.add(&Block::new(block), &mut strings));
@@ -45,7 +51,9 @@ impl Marks {
         self.plain &= backslashes == 0;
         // `{` and `[`, `}` and `]` differ in one bit.
         let (opens, closes) = (block.folded(0x20, b'{') & !inside, block.folded(0x20, b'}') & !inside);
-        self.words.push(Word { quotes, backslashes, opens, closes });
+        let (opened, closed) = (opens.count_ones() as i32, closes.count_ones() as i32);
+        self.words.push(Word { quotes, backslashes, opens, closes, depth: self.depth, closed });
+        self.depth += opened - closed;
         block.at_most(0x1f) == 0
     }
 
@@ -64,7 +72,9 @@ impl Marks {
     /// Whether there is a backslash between two offsets.
     #[inline]
     pub(in crate::decode) fn is_escaped(&self, from: usize, to: usize) -> bool {
-        self.backslash(from).is_some_and(|at| at < to)
+        // The next one may be far away.
+        let words = self.words.get(from / 64..to / 64 + 1).unwrap_or_default();
+        !self.plain && words.iter().any(|word| word.backslashes != 0) && self.backslash(from).is_some_and(|at| at < to)
     }
 
     #[inline]
@@ -82,42 +92,45 @@ impl Marks {
     /// those to check who read what is inside. `None`: there is no end, or it is nested too deeply.
     #[inline]
     pub(in crate::decode) fn extent(&self, at: usize) -> Option<usize> {
-        let (mut word, bit) = (at / 64, at % 64);
-        let mut depth = 0;
-        let mut from = u64::MAX << bit;
-        loop {
-            let marks = self.words.get(word)?;
-            let (opens, closes) = (marks.opens & from, marks.closes & from);
-            let (opened, closed) = (opens.count_ones(), closes.count_ones());
-            if depth > closed {
-                depth = depth + opened - closed;
-            } else if let Some(end) = close(opens, closes, &mut depth) {
-                return Some(word * 64 + end);
-            }
+        let before = (1_u64 << (at % 64)) - 1;
+        let first = self.words.get(at / 64)?;
+        let opened = |word: &Word| (word.opens & before).count_ones() as i32;
+        let closed = |word: &Word| (word.closes & before).count_ones() as i32;
+        let outside = first.depth + opened(first) - closed(first);
+        if let Some(end) = close(first.opens & !before, first.closes & !before, 0) {
+            return Some(at / 64 * 64 + end);
+        }
+        for (number, word) in self.words.iter().enumerate().skip(at / 64 + 1) {
+            let depth = word.depth - outside;
             if depth > MAX_DEPTH {
                 return None;
             }
-            from = u64::MAX;
-            word += 1;
+            // Where fewer brackets close than are open, the end is not.
+            if word.closed >= depth
+                && let Some(end) = close(word.opens, word.closes, depth)
+            {
+                return Some(number * 64 + end);
+            }
         }
+        None
     }
 }
 
 /// Where the depth reaches zero within a word, just behind it.
 #[inline]
-fn close(mut opens: u64, mut closes: u64, depth: &mut u32) -> Option<usize> {
+fn close(mut opens: u64, mut closes: u64, mut depth: i32) -> Option<usize> {
     while closes != 0 {
         let at = closes.trailing_zeros();
-        let before = opens & ((1 << at) - 1);
-        *depth += before.count_ones();
-        opens &= !before;
-        *depth = depth.saturating_sub(1);
-        if *depth == 0 {
+        while opens != 0 && opens.trailing_zeros() < at {
+            depth += 1;
+            opens &= opens - 1;
+        }
+        depth -= 1;
+        if depth <= 0 {
             return Some(at as usize + 1);
         }
         closes &= closes - 1;
     }
-    *depth += opens.count_ones();
     None
 }
 
@@ -146,7 +159,7 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
-        assert_eq!(marks(&nested(100)).extent(0), Some(200));
+        assert_eq!(marks(&nested(60)).extent(0), Some(120));
         assert_eq!(marks(&nested(200)).extent(0), None);
     }
 
