@@ -23,7 +23,8 @@ pub use part::Part;
 pub use text::Text;
 
 use brackets::Unclosed;
-use scan::{check_escapes, escape_length, next_special, quote_or_backslash};
+pub(in crate::decode) use scan::check_escapes;
+use scan::{escape_length, next_special, quote_or_backslash};
 
 /// The deepest nesting that is walked. DynamoDB allows 32 levels of `M`/`L`, which are at most 70 of JSON; serde_json
 /// stops at the same depth.

@@ -4,7 +4,7 @@
 //! same answer for everything that this one takes; a property of `item` holds that.
 
 use super::item::{Kind, Value};
-use super::json::{Cursor, Text};
+use super::json::{Cursor, Text, check_escapes};
 
 /// Takes a member of an image, up to the comma or brace behind it. `None`, and the cursor where it was, if it is not of
 /// the usual form.
@@ -34,7 +34,9 @@ pub(super) fn value<'a>(cursor: &mut Cursor<'a>) -> Option<Value<'a>> {
     // A string from behind its opening quote to its closing one.
     let string = |from: usize| {
         let end = marks.quote(from).filter(|&end| end < bytes.len())?;
-        Some((Text { raw: &text[from..end], escaped: false }, end + 1))
+        let escaped = marks.is_escaped(from, end);
+        let sound = !escaped || check_escapes(&bytes[..end], from, marks).is_ok();
+        sound.then(|| (Text { raw: &text[from..end], escaped }, end + 1))
     };
     let extent = |from: usize| {
         let end = marks.extent(from).filter(|&end| end <= bytes.len())?;
@@ -43,9 +45,6 @@ pub(super) fn value<'a>(cursor: &mut Cursor<'a>) -> Option<Value<'a>> {
     let (kind, end) = match *bytes.get(at..)?.first_chunk::<7>()? {
         [b'{', b'"', tag, b'"', b':', b'"', _] => {
             let (text, end) = string(at + 6)?;
-            if marks.is_escaped(at + 6, end) {
-                return None;
-            }
             match tag {
                 b'S' => (Kind::S(text), end),
                 b'N' => (Kind::N(text), end),

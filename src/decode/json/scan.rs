@@ -58,7 +58,7 @@ pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Checks the escapes between `start` and the end of `bytes`.
-pub(super) fn check_escapes(bytes: &[u8], start: usize, marks: &Marks) -> Result<(), Malformed> {
+pub(in crate::decode) fn check_escapes(bytes: &[u8], start: usize, marks: &Marks) -> Result<(), Malformed> {
     let mut at = start;
     while let Some(escape) = marks.backslash(at).filter(|&escape| escape < bytes.len()) {
         at = escape + escape_length(&bytes[escape..]).ok_or(Malformed { at: escape, what: "invalid escape" })?;
