@@ -12,6 +12,7 @@ use bytes::Bytes;
 use watershed::change::{Channel, Position, Record, SequenceNumber, ShardId};
 use watershed::clock::Clock;
 use watershed::decode::envelope;
+use watershed::decode::json::Marks;
 use watershed::lake::columns;
 use watershed::lake::roll::RollLimits;
 use watershed::lake::rows::{RowOrigin, Rows};
@@ -82,8 +83,9 @@ pub fn rows(schema: &Arc<TableSchema>) -> Rows {
 
 /// From the bytes of records into columns.
 pub fn decode<'a>(rows: &mut Rows, records: impl IntoIterator<Item = &'a Record>, rules: &TableRules) {
+    let mut marks = Marks::default();
     for record in records {
-        let change = envelope::read(&record.payload, record.channel).expect("a change");
+        let change = envelope::read_marked(&record.payload, record.channel, &mut marks).expect("a change");
         rows.add(record.position, &change, rules).expect("a row");
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn clip_value(value: &Value<'_>, limit: usize, out: &mut String) {
         // Writing to a String can't fail.
         Kind::Bool(value) => _ = write!(out, "{value}"),
         Kind::Null => out.push_str("null"),
-        Kind::Ss(array) | Kind::Ns(array) | Kind::Bs(array) => clip(array, limit, out),
+        Kind::Ss(array) | Kind::Ns(array) | Kind::Bs(array) => clip(array.text(), limit, out),
         Kind::M(_) | Kind::L(_) => {
             let mut plain = Vec::new();
             match nested::plain_json(value, &mut plain) {

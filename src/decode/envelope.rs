@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::json::{Cursor, Malformed, Members, Text};
+use super::json::{Cursor, Malformed, Marks, Members, Part, Text};
 use crate::change::Channel;
 
 /// The parts of a change. Images are the text of a JSON object whose inside has not been checked yet.
@@ -22,11 +22,11 @@ pub struct Envelope<'a> {
     /// Whether DynamoDB's time-to-live deleted the item (`userIdentity` is the service).
     pub ttl: bool,
     /// `dynamodb.Keys`.
-    pub keys: Option<&'a str>,
+    pub keys: Option<Part<'a>>,
     /// `dynamodb.NewImage`.
-    pub new_image: Option<&'a str>,
+    pub new_image: Option<Part<'a>>,
     /// `dynamodb.OldImage`.
-    pub old_image: Option<&'a str>,
+    pub old_image: Option<Part<'a>>,
 }
 
 /// Why bytes are no change.
@@ -45,8 +45,20 @@ pub enum NotAChange {
 
 /// Reads the envelope of a change.
 pub fn read(payload: &[u8], channel: Channel) -> Result<Envelope<'_>, NotAChange> {
-    let text = simdutf8::basic::from_utf8(payload).map_err(|_| NotAChange::NotUtf8)?;
-    let mut cursor = Cursor::new(text);
+    walk(Cursor::new(text(payload)?), channel)
+}
+
+/// The same, several times faster for what is larger than a few hundred bytes. `marks` is scratch space.
+pub fn read_marked<'a>(payload: &'a [u8], channel: Channel, marks: &'a mut Marks) -> Result<Envelope<'a>, NotAChange> {
+    let text = text(payload)?;
+    walk(if marks.read(payload) { Cursor::marked(text, marks) } else { Cursor::new(text) }, channel)
+}
+
+fn text(payload: &[u8]) -> Result<&str, NotAChange> {
+    simdutf8::basic::from_utf8(payload).map_err(|_| NotAChange::NotUtf8)
+}
+
+fn walk(mut cursor: Cursor<'_>, channel: Channel) -> Result<Envelope<'_>, NotAChange> {
     let mut envelope = Envelope::default();
     let mut time = Time::default();
     let mut seen_dynamodb = false;
@@ -127,8 +139,12 @@ fn table_of_arn(arn: &str) -> Option<String> {
     table.split('/').next().filter(|table| !table.is_empty()).map(str::to_owned)
 }
 
-fn optional_object<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a str>, Malformed> {
-    if cursor.literal("null") { Ok(None) } else { cursor.object_unchecked().map(Some) }
+fn optional_object<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Part<'a>>, Malformed> {
+    if cursor.literal("null") {
+        return Ok(None);
+    }
+    let object = cursor.object_unchecked()?;
+    Ok(Some(cursor.part(cursor.offset() - object.len(), cursor.offset())))
 }
 
 fn text_if_any<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Text<'a>>, Malformed> {

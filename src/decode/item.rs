@@ -1,14 +1,25 @@
 //! Walks the attributes of an image (DynamoDB JSON) without building a tree.
 
-use super::json::{Cursor, Malformed, Members, Text};
+use super::json::{Cursor, Malformed, Members, Part, Text};
+use super::quick;
 
 /// The value of one attribute: its kind, and its text as it came.
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'a> {
-    /// The whole typed value, `{"N":"42"}`, as it stands in the input. Valid JSON.
+    /// The whole typed value, `{"N":"42"}`, as it stands in the input. Valid JSON, but for what is not `checked`.
     pub raw: &'a str,
     /// What it is.
     pub kind: Kind<'a>,
+    /// Whether the inside of a set, map or list was walked. If not, only its extent is known, and whoever walks it finds
+    /// what is wrong.
+    pub checked: bool,
+}
+
+impl Value<'_> {
+    /// Fails if it is not valid JSON.
+    pub fn check(&self) -> Result<(), Malformed> {
+        if self.checked { Ok(()) } else { Cursor::new(self.raw).value().map(drop) }
+    }
 }
 
 /// The ten kinds of DynamoDB values, and whatever else comes.
@@ -25,28 +36,31 @@ pub enum Kind<'a> {
     /// `{"NULL":true}`.
     Null,
     /// A set of strings: a JSON array of strings.
-    Ss(&'a str),
+    Ss(Part<'a>),
     /// A set of numbers: a JSON array of strings.
-    Ns(&'a str),
+    Ns(Part<'a>),
     /// A set of byte strings: a JSON array of strings.
-    Bs(&'a str),
+    Bs(Part<'a>),
     /// A map: a JSON object of values.
-    M(&'a str),
+    M(Part<'a>),
     /// A list: a JSON array of values.
-    L(&'a str),
+    L(Part<'a>),
     /// Not one of the ten, or not of its form (a type of the future, `{"NULL":false}`, two type keys).
     Unknown,
 }
 
 /// Walks an image, `{"name":{"S":"…"},…}`, from end to end.
 pub fn walk<'a, E: From<Malformed>>(
-    image: &'a str,
+    image: impl Into<Part<'a>>,
     mut each: impl FnMut(Text<'a>, Value<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut cursor = Cursor::new(image);
+    let mut cursor = image.into().cursor();
     let mut members = Members::open(&mut cursor)?;
-    while let Some(name) = members.next(&mut cursor)? {
-        let value = value(&mut cursor)?;
+    while members.has_next(&mut cursor)? {
+        let (name, value) = match quick::member(&mut cursor) {
+            Some(found) => found,
+            None => (Members::name(&mut cursor)?, value(&mut cursor)?),
+        };
         each(name, value)?;
     }
     Ok(cursor.end()?)
@@ -55,16 +69,19 @@ pub fn walk<'a, E: From<Malformed>>(
 /// Takes one attribute value from the cursor.
 #[inline]
 pub fn value<'a>(cursor: &mut Cursor<'a>) -> Result<Value<'a>, Malformed> {
+    if let Some(value) = quick::value(cursor) {
+        return Ok(value);
+    }
     cursor.peek();
     let start = cursor.offset();
     let mut ahead = cursor.clone();
     if let Some(kind) = single_member(&mut ahead)? {
         let raw = ahead.between(start, ahead.offset());
         *cursor = ahead;
-        return Ok(Value { raw, kind });
+        return Ok(Value { raw, kind, checked: true });
     }
     // Not of the usual form: take it as any JSON value and keep it as it is.
-    Ok(Value { raw: cursor.value()?, kind: Kind::Unknown })
+    Ok(Value { raw: cursor.value()?, kind: Kind::Unknown, checked: true })
 }
 
 /// `{"<type>":<payload>}` of one of the ten types, or `None`.
@@ -91,18 +108,18 @@ fn payload<'a>(tag: &str, cursor: &mut Cursor<'a>) -> Result<Option<Kind<'a>>, M
         ("BOOL", _) if cursor.literal("true") => Some(Kind::Bool(true)),
         ("BOOL", _) if cursor.literal("false") => Some(Kind::Bool(false)),
         ("NULL", _) if cursor.literal("true") => Some(Kind::Null),
-        ("SS", Some(b'[')) => Some(Kind::Ss(cursor.value()?)),
-        ("NS", Some(b'[')) => Some(Kind::Ns(cursor.value()?)),
-        ("BS", Some(b'[')) => Some(Kind::Bs(cursor.value()?)),
-        ("M", Some(b'{')) => Some(Kind::M(cursor.value()?)),
-        ("L", Some(b'[')) => Some(Kind::L(cursor.value()?)),
+        ("SS", Some(b'[')) => Some(Kind::Ss(cursor.checked_part()?)),
+        ("NS", Some(b'[')) => Some(Kind::Ns(cursor.checked_part()?)),
+        ("BS", Some(b'[')) => Some(Kind::Bs(cursor.checked_part()?)),
+        ("M", Some(b'{')) => Some(Kind::M(cursor.checked_part()?)),
+        ("L", Some(b'[')) => Some(Kind::L(cursor.checked_part()?)),
         _ => None,
     })
 }
 
 /// Walks a set's array, whose elements must all be strings; `Ok(false)` if one is not.
-pub fn walk_set<'a>(array: &'a str, mut each: impl FnMut(Text<'a>) -> bool) -> Result<bool, Malformed> {
-    let mut cursor = Cursor::new(array);
+pub fn walk_set<'a>(array: Part<'a>, mut each: impl FnMut(Text<'a>) -> bool) -> Result<bool, Malformed> {
+    let mut cursor = array.cursor();
     let mut elements = super::json::Elements::open(&mut cursor)?;
     while elements.next(&mut cursor)? {
         if cursor.peek() != Some(b'"') || !each(cursor.string()?) {

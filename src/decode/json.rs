@@ -7,17 +7,23 @@
 //! A [`Cursor`] walks `str` where UTF-8 has been checked once for the whole input, and bytes where one record that is no
 //! text must not cost the others.
 
+mod block;
 mod brackets;
 mod input;
+mod marks;
 mod members;
+mod part;
 mod scan;
 mod text;
 
 pub use input::Input;
+pub use marks::Marks;
 pub use members::{Elements, Members};
+pub use part::Part;
 pub use text::Text;
 
 use brackets::Unclosed;
+pub(in crate::decode) use scan::check_escapes;
 use scan::{escape_length, next_special, quote_or_backslash};
 
 /// The deepest nesting that is walked. DynamoDB allows 32 levels of `M`/`L`, which are at most 70 of JSON; serde_json
@@ -39,6 +45,8 @@ pub struct Malformed {
 pub struct Cursor<'a, T: Input + ?Sized = str> {
     text: &'a T,
     at: usize,
+    /// Where quotes and brackets are, if somebody has looked for them. Then there is no control character.
+    marks: Option<&'a Marks>,
 }
 
 impl<T: Input + ?Sized> Clone for Cursor<'_, T> {
@@ -50,14 +58,47 @@ impl<T: Input + ?Sized> Clone for Cursor<'_, T> {
 impl<'a> Cursor<'a> {
     /// At the beginning of `text`.
     pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self { text, at: 0, marks: None }
+    }
+}
+
+impl<'a> Cursor<'a> {
+    /// At the beginning of `text`, whose marks these are.
+    pub fn marked(text: &'a str, marks: &'a Marks) -> Self {
+        Self { text, at: 0, marks: Some(marks) }
+    }
+
+    /// The whole text, the place in it, and its marks, for a walk of another kind.
+    #[inline]
+    pub(in crate::decode) fn insides(&self) -> (&'a str, usize, Option<&'a Marks>) {
+        (self.text, self.at, self.marks)
+    }
+
+    /// Goes on from another place.
+    #[inline]
+    pub(in crate::decode) fn go_to(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// Takes any value, checks it fully and answers where it is.
+    pub(in crate::decode) fn checked_part(&mut self) -> Result<Part<'a>, Malformed> {
+        self.peek();
+        let start = self.at;
+        self.skip(0)?;
+        Ok(self.part(start, self.at))
+    }
+
+    /// What stands between two offsets, to be walked by somebody else.
+    #[inline]
+    pub(in crate::decode) fn part(&self, from: usize, to: usize) -> Part<'a> {
+        Part::new(&self.text[..to], from, self.marks)
     }
 }
 
 impl<'a> Cursor<'a, [u8]> {
     /// At the beginning of `bytes`, which may be anything.
     pub fn of_bytes(bytes: &'a [u8]) -> Self {
-        Self { text: bytes, at: 0 }
+        Self { text: bytes, at: 0, marks: None }
     }
 }
 
@@ -119,6 +160,9 @@ impl<'a, T: Input + ?Sized> Cursor<'a, T> {
     #[inline]
     pub fn string(&mut self) -> Result<Text<'a, T>, Malformed> {
         self.expect(b'"', "expected a string")?;
+        if let Some(marks) = self.marks {
+            return self.marked_string(marks);
+        }
         let bytes = self.bytes();
         let start = self.at;
         let mut at = start;
@@ -138,6 +182,21 @@ impl<'a, T: Input + ?Sized> Cursor<'a, T> {
                 None => return Err(Malformed { at: start, what: "string without an end" }),
             }
         }
+    }
+
+    /// What is left of a string, behind its opening quote.
+    #[inline]
+    fn marked_string(&mut self, marks: &Marks) -> Result<Text<'a, T>, Malformed> {
+        let start = self.at;
+        let bytes = self.bytes();
+        let end = marks.quote(start).filter(|&end| end < bytes.len());
+        let end = end.ok_or(Malformed { at: start, what: "string without an end" })?;
+        let escaped = marks.is_escaped(start, end);
+        if escaped {
+            check_escapes(&bytes[..end], start, marks)?;
+        }
+        self.at = end + 1;
+        Ok(Text { raw: self.between(start, end), escaped })
     }
 
     /// Takes a string up to its closing quote. Its escapes and control characters are **not** checked.
@@ -246,6 +305,10 @@ impl<'a, T: Input + ?Sized> Cursor<'a, T> {
     /// From an opening bracket to behind its partner.
     fn brackets(&mut self) -> Result<&'a T, Malformed> {
         let start = self.at;
+        if let Some(end) = self.marks.and_then(|marks| marks.extent(start)).filter(|&end| end <= self.bytes().len()) {
+            self.at = end;
+            return Ok(self.between(start, end));
+        }
         match brackets::extent(&self.bytes()[start..]) {
             Ok(length) => {
                 self.at += length;

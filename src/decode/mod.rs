@@ -8,3 +8,4 @@ pub mod item;
 pub mod json;
 pub mod nested;
 pub mod number;
+mod quick;

@@ -6,7 +6,7 @@
 //! DynamoDB JSON, in `_rest`.
 
 use super::item::{self, Kind, Value};
-use super::json::{Cursor, Elements, Malformed, Members};
+use super::json::{Elements, Malformed, Members, Part};
 use super::number;
 
 /// Appends the plain JSON of `value` (an `M` or `L`) to `out`. `false`, and `out` as it was, if it has no plain form.
@@ -49,8 +49,8 @@ fn append(value: &Value<'_>, out: &mut Vec<u8>) -> Result<bool, Malformed> {
     Ok(true)
 }
 
-fn append_map(object: &str, out: &mut Vec<u8>) -> Result<bool, Malformed> {
-    let mut cursor = Cursor::new(object);
+fn append_map(object: Part<'_>, out: &mut Vec<u8>) -> Result<bool, Malformed> {
+    let mut cursor = object.cursor();
     let mut members = Members::open(&mut cursor)?;
     let mut count = 0;
     let mut looks_typed = false;
@@ -72,8 +72,8 @@ fn append_map(object: &str, out: &mut Vec<u8>) -> Result<bool, Malformed> {
     Ok(!(count == 1 && looks_typed))
 }
 
-fn append_list(array: &str, out: &mut Vec<u8>) -> Result<bool, Malformed> {
-    let mut cursor = Cursor::new(array);
+fn append_list(array: Part<'_>, out: &mut Vec<u8>) -> Result<bool, Malformed> {
+    let mut cursor = array.cursor();
     let mut elements = Elements::open(&mut cursor)?;
     let mut first = true;
     out.push(b'[');
@@ -92,6 +92,7 @@ fn append_list(array: &str, out: &mut Vec<u8>) -> Result<bool, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::json::Cursor;
 
     fn plain(typed: &str) -> Option<String> {
         let value = item::value(&mut Cursor::new(typed)).unwrap();

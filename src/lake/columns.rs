@@ -18,7 +18,7 @@ use self::column::ColumnBuilder;
 use self::values::{Nulls, Variable};
 use super::schema::{AttributeType, TableRules, TableSchema};
 use crate::decode::item::{self, Kind, Value};
-use crate::decode::json::{Malformed, Text};
+use crate::decode::json::{Malformed, Part, Text};
 use crate::pipeline::spec::ColumnType;
 
 /// Why an image could not be added to the columns as it is.
@@ -54,13 +54,21 @@ pub struct ImageColumns {
     rest_nulls: Nulls,
     /// The columns the current row has touched, to take it back.
     touched: Vec<u32>,
+    /// Which column came behind each other in the last row that had both; the first place is an image's beginning.
+    /// Images of one table mostly have their attributes in one order.
+    follows: Vec<u32>,
 }
 
 impl ImageColumns {
     /// No rows yet, for the columns of `schema`.
     pub fn new(schema: &TableSchema) -> Self {
-        let mut new =
-            Self { columns: Vec::new(), rest: Variable::default(), rest_nulls: Nulls::default(), touched: Vec::new() };
+        let mut new = Self {
+            columns: Vec::new(),
+            rest: Variable::default(),
+            rest_nulls: Nulls::default(),
+            touched: Vec::new(),
+            follows: vec![0],
+        };
         new.grow(schema);
         new
     }
@@ -69,6 +77,7 @@ impl ImageColumns {
     pub fn grow(&mut self, schema: &TableSchema) {
         for column in &schema.columns[self.columns.len()..] {
             self.columns.push(ColumnBuilder::new(column.takes, &column.storage));
+            self.follows.push(self.columns.len() as u32);
         }
     }
 
@@ -76,13 +85,14 @@ impl ImageColumns {
     pub fn add(
         &mut self,
         row: usize,
-        image: &str,
+        image: Part<'_>,
         schema: &TableSchema,
         rules: &TableRules,
     ) -> Result<Misfits, NotAdded> {
         let mut misfits = Misfits::default();
         let mut rest: Vec<(Text<'_>, &str)> = Vec::new();
         self.touched.clear();
+        let mut place = 0;
         item::walk(image, |name, value| {
             let decoded;
             let attribute = if name.escaped {
@@ -91,9 +101,15 @@ impl ImageColumns {
             } else {
                 Some(name.raw)
             };
-            let column = attribute.and_then(|attribute| schema.column_of(attribute));
+            let guess = self.follows[place] as usize;
+            let column = attribute.and_then(|attribute| {
+                let guessed = schema.columns.get(guess).is_some_and(|column| column.attribute == attribute);
+                if guessed { Some(guess) } else { schema.column_of(attribute) }
+            });
             match column {
                 Some(at) => {
+                    self.follows[place] = at as u32;
+                    place = at + 1;
                     let builder = &mut self.columns[at];
                     if builder.len() > row {
                         return Err(NotAdded::Broken(Malformed {
@@ -115,6 +131,7 @@ impl ImageColumns {
                 }
             }
             misfits.unknown += u64::from(value.kind == Kind::Unknown);
+            value.check()?;
             rest.push((name, value.raw));
             Ok(())
         })?;
@@ -191,7 +208,7 @@ pub fn fits(takes: AttributeType, storage: &ColumnType, value: &Value<'_>) -> Re
 
 /// The type of every attribute of `image` that has no column and should get one, for [`TableSchema::grown`].
 pub fn new_attributes(
-    image: &str,
+    image: Part<'_>,
     schema: &TableSchema,
     rules: &TableRules,
     found: &mut Vec<(String, AttributeType)>,

@@ -14,6 +14,8 @@ use crate::change::{ShardId, TableName};
 use crate::clock::Clock;
 use crate::source::StreamIdentity;
 
+#[cfg(test)]
+mod agree_tests;
 pub mod columns;
 mod dead_letter;
 mod encodings;

@@ -94,7 +94,7 @@ mod tests {
     fn time_and_attributes() {
         let change = Envelope {
             changed_at: Some(1_795_165_200_000_000),
-            new_image: Some(r#"{"Category":{"S":"a/b=c"},"N":{"N":"42"}}"#),
+            new_image: Some(r#"{"Category":{"S":"a/b=c"},"N":{"N":"42"}}"#.into()),
             ..Envelope::default()
         };
         assert_eq!(folder(&["day", "Category"], &change), "day=2026-11-20/Category=a%2Fb%3Dc");
@@ -106,8 +106,11 @@ mod tests {
 
     #[test]
     fn a_removed_item_lies_where_it_lay() {
-        let change =
-            Envelope { old_image: Some(r#"{"Category":{"S":"Book"}}"#), keys: Some("{}"), ..Envelope::default() };
+        let change = Envelope {
+            old_image: Some(r#"{"Category":{"S":"Book"}}"#.into()),
+            keys: Some("{}".into()),
+            ..Envelope::default()
+        };
         assert_eq!(folder(&["Category"], &change), "Category=Book");
     }
 

@@ -25,7 +25,7 @@ use super::{Lake, LakeError, rfc3339};
 use crate::change::{Position, Record, TableName};
 use crate::decode::envelope::{self, Envelope};
 use crate::decode::item;
-use crate::decode::json::Malformed;
+use crate::decode::json::{Malformed, Marks};
 
 /// The most files that one range may have. More partitions than that close the range.
 const MAX_FILES: usize = 256;
@@ -63,6 +63,8 @@ pub struct LakeShard {
     /// The range of a killed writer that has to be completed first.
     plan: Option<Range>,
     open: OpenRange,
+    /// Scratch space of the decoder.
+    marks: Marks,
 }
 
 impl LakeShard {
@@ -82,6 +84,7 @@ impl LakeShard {
             place,
             table,
             open: OpenRange::default(),
+            marks: Marks::default(),
         };
         if let Some(range) = last
             && !shard.place.is_complete(&range).await?
@@ -164,7 +167,10 @@ impl LakeShard {
                 self.open.look_after().await?;
                 return Ok(at);
             }
-            self.add(record, &records[at..]).await?;
+            let mut marks = std::mem::take(&mut self.marks);
+            let added = self.add(record, &records[at..], &mut marks).await;
+            self.marks = marks;
+            added?;
             self.open.first.get_or_insert(record.position);
             self.last = Some(record.position);
         }
@@ -188,8 +194,8 @@ impl LakeShard {
         self.plan.as_ref().is_some_and(|plan| self.last >= plan.end())
     }
 
-    async fn add(&mut self, record: &Record, ahead: &[Record]) -> Result<(), LakeError> {
-        let change = match envelope::read(&record.payload, record.channel) {
+    async fn add(&mut self, record: &Record, ahead: &[Record], marks: &mut Marks) -> Result<(), LakeError> {
+        let change = match envelope::read_marked(&record.payload, record.channel, marks) {
             Ok(change) => change,
             Err(not_a_change) => return self.bury(record, None, not_a_change.to_string()),
         };

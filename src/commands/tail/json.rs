@@ -51,9 +51,9 @@ pub(super) fn line(record: &Record, shard: &ShardId, read: &Result<Change<'_>, N
             line.ttl = envelope.ttl;
             line.changed_at = envelope.changed_at.and_then(rfc3339);
             line.event_id = Some(id.unwrap_or_else(|| format!("{shard}:{}", record.position)));
-            line.keys = image(envelope.keys);
-            line.new = image(envelope.new_image);
-            line.old = image(envelope.old_image);
+            line.keys = image(envelope.keys.map(|part| part.text()));
+            line.new = image(envelope.new_image.map(|part| part.text()));
+            line.old = image(envelope.old_image.map(|part| part.text()));
         }
         Err(NoChange { table, why }) => {
             line.table = table.as_deref();

@@ -10,7 +10,7 @@ use crate::commands::change::{Change, NoChange};
 use crate::commands::text::{clip, clip_text, clip_value, clipped};
 use crate::decode::envelope::Envelope;
 use crate::decode::item::{self, Value};
-use crate::decode::json::{Malformed, Text};
+use crate::decode::json::{Malformed, Part, Text};
 
 /// The longest value of a key, in characters.
 const KEY_CHARS: usize = 60;
@@ -113,7 +113,7 @@ fn attribute(line: &mut String, count: &mut usize, name: Text<'_>, old: Option<V
 }
 
 /// Calls `each` for the attributes of an image that has been walked before and is sound.
-fn each<'a>(image: &'a str, mut each: impl FnMut(Text<'a>, Value<'a>)) {
+fn each<'a>(image: Part<'a>, mut each: impl FnMut(Text<'a>, Value<'a>)) {
     let walked = item::walk::<Malformed>(image, |name, value| {
         each(name, value);
         Ok(())

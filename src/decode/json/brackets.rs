@@ -2,9 +2,9 @@
 //!
 //! A walk byte by byte mispredicts at the end of almost every string, which costs more than the rest. Here each block
 //! becomes bit masks (one bit per byte): quotes that are not escaped, from them what lies in strings, and the brackets
-//! outside of them. Only a block in which the depth may reach zero is looked at bit by bit. The escape arithmetic is
-//! simdjson's (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019); it is plain arithmetic on words here,
-//! which the compiler turns into vector instructions where it may.
+//! outside of them. Only a block in which the depth may reach zero is looked at bit by bit.
+
+use super::block::{Block, Strings};
 
 /// How deep brackets may nest. DynamoDB allows 32 levels of lists and maps, two brackets each.
 pub(super) const MAX_DEPTH: u32 = 256;
@@ -21,11 +21,11 @@ pub(super) enum Unclosed {
 /// The length of the object or array at the start of `bytes`. Its first byte must be an opening bracket. Brackets are
 /// counted; that they pair up is for those to check who read what is inside.
 pub(super) fn extent(bytes: &[u8]) -> Result<usize, Unclosed> {
-    let mut scan = Scan { in_string: 0, escaped: 0, depth: 0, plain: false };
+    let mut scan = Scan { strings: Strings::default(), depth: 0, plain: false };
     let (blocks, rest) = bytes.as_chunks::<64>();
     let mut i = 0;
     while let Some(block) = blocks.get(i) {
-        if let Some(end) = scan.block(block)? {
+        if let Some(end) = scan.block(&Block::new(block))? {
             return Ok(i * 64 + end);
         }
         i += 1;
@@ -35,9 +35,7 @@ pub(super) fn extent(bytes: &[u8]) -> Result<usize, Unclosed> {
             i += memchr::memchr2(b'"', b'\\', from).unwrap_or(from.len()) / 64;
         }
     }
-    let mut last = [b' '; 64];
-    last[..rest.len()].copy_from_slice(rest);
-    match scan.block(&last)? {
+    match scan.block(&Block::padded(rest))? {
         Some(end) => Ok(blocks.len() * 64 + end),
         None => Err(Unclosed::End),
     }
@@ -45,10 +43,7 @@ pub(super) fn extent(bytes: &[u8]) -> Result<usize, Unclosed> {
 
 /// What one block hands on to the next.
 struct Scan {
-    /// All ones: the next block starts inside a string.
-    in_string: u64,
-    /// 1: the next block's first byte is escaped.
-    escaped: u64,
+    strings: Strings,
     depth: u32,
     /// The block lay in a string and had neither quote nor backslash.
     plain: bool,
@@ -57,15 +52,14 @@ struct Scan {
 impl Scan {
     /// Reads a block; answers where the outermost bracket closed, just behind it.
     #[inline]
-    fn block(&mut self, block: &[u8; 64]) -> Result<Option<usize>, Unclosed> {
-        let escapes = self.escapes(block);
-        let quotes = mask(block, 0, b'"') & !escapes;
-        self.plain = quotes | escapes | self.escaped == 0 && self.in_string != 0;
-        let in_string = prefix_xor(quotes) ^ self.in_string;
-        self.in_string = if in_string >> 63 == 1 { u64::MAX } else { 0 };
+    fn block(&mut self, block: &Block) -> Result<Option<usize>, Unclosed> {
+        let backslashes = block.equal(b'\\');
+        let (began_inside, began_escaped) = (self.strings.inside, self.strings.escaped);
+        let (quotes, in_string) = self.strings.next(block, backslashes);
+        self.plain = quotes | backslashes | began_escaped == 0 && began_inside != 0;
         // `{` and `[`, `}` and `]` differ in one bit.
-        let mut opens = mask(block, 0x20, b'{') & !in_string;
-        let mut closes = mask(block, 0x20, b'}') & !in_string;
+        let mut opens = block.folded(0x20, b'{') & !in_string;
+        let mut closes = block.folded(0x20, b'}') & !in_string;
         let (opened, closed) = (opens.count_ones(), closes.count_ones());
         if self.depth > closed && self.depth + opened <= MAX_DEPTH {
             self.depth = self.depth + opened - closed;
@@ -89,42 +83,6 @@ impl Scan {
         }
         Ok(None)
     }
-
-    /// The bytes with a backslash before them that is not itself escaped.
-    #[inline]
-    fn escapes(&mut self, block: &[u8; 64]) -> u64 {
-        const EVEN: u64 = 0x5555_5555_5555_5555;
-        // Most blocks have none, and to know that is cheaper than to know where.
-        if !block.iter().fold(false, |any, &byte| any | (byte == b'\\')) {
-            return std::mem::take(&mut self.escaped);
-        }
-        let backslashes = mask(block, 0, b'\\') & !self.escaped;
-        let follows = backslashes << 1 | self.escaped;
-        // Runs of backslashes that start at an odd place: adding carries through a run to the byte behind it.
-        let odd_starts = backslashes & !EVEN & !follows;
-        let (even_runs, overflow) = odd_starts.overflowing_add(backslashes);
-        self.escaped = u64::from(overflow);
-        (EVEN ^ (even_runs << 1)) & follows
-    }
-}
-
-/// One bit per byte of the block, the first byte's lowest: whether the byte, with the bits of `fold` set, is `wanted`.
-#[inline]
-fn mask(block: &[u8; 64], fold: u8, wanted: u8) -> u64 {
-    let flags = block.map(|byte| u8::from(byte | fold == wanted));
-    let words = flags.as_chunks::<8>().0.iter().enumerate();
-    // The product gathers the eight flags of a word in its top byte.
-    words.fold(0, |bits, (i, flags)| {
-        bits | (u64::from_le_bytes(*flags).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i)
-    })
-}
-
-/// Bit i: whether the bits 0 to i are odd in number. Of quotes: from an opening one to before its closing one.
-fn prefix_xor(mut bits: u64) -> u64 {
-    for shift in [1, 2, 4, 8, 16, 32] {
-        bits ^= bits << shift;
-    }
-    bits
 }
 
 #[cfg(test)]

@@ -21,32 +21,40 @@ impl Members {
     /// Takes the next name and its colon, or the closing brace (`None`).
     #[inline]
     pub fn next<'a, T: Input + ?Sized>(&mut self, cursor: &mut Cursor<'a, T>) -> NextName<'a, T> {
-        self.name(cursor, Cursor::string)
+        if self.has_next(cursor)? { Self::name(cursor).map(Some) } else { Ok(None) }
     }
 
     /// The same, but the name is **not** checked: for objects one of whose names may be broken.
     #[inline]
     pub fn next_unchecked<'a, T: Input + ?Sized>(&mut self, cursor: &mut Cursor<'a, T>) -> NextName<'a, T> {
-        self.name(cursor, Cursor::string_unchecked)
+        if !self.has_next(cursor)? {
+            return Ok(None);
+        }
+        let name = cursor.string_unchecked()?;
+        cursor.expect(b':', "expected `:`")?;
+        Ok(Some(name))
     }
 
+    /// Whether a member follows, which the caller takes; otherwise the closing brace has been taken.
     #[inline]
-    fn name<'a, T: Input + ?Sized>(
-        &mut self,
-        cursor: &mut Cursor<'a, T>,
-        string: impl FnOnce(&mut Cursor<'a, T>) -> Result<Text<'a, T>, Malformed>,
-    ) -> NextName<'a, T> {
+    pub fn has_next<T: Input + ?Sized>(&mut self, cursor: &mut Cursor<'_, T>) -> Result<bool, Malformed> {
         if cursor.take(b'}') {
             // `{"a":1,}`: the comma has been taken, so a brace may only come where a comma could.
-            return Ok(None);
+            return Ok(false);
         }
         if !self.first {
             cursor.expect(b',', "expected `,` or `}`")?;
         }
         self.first = false;
-        let name = string(cursor)?;
+        Ok(true)
+    }
+
+    /// Takes a name and its colon.
+    #[inline]
+    pub fn name<'a, T: Input + ?Sized>(cursor: &mut Cursor<'a, T>) -> Result<Text<'a, T>, Malformed> {
+        let name = cursor.string()?;
         cursor.expect(b':', "expected `:`")?;
-        Ok(Some(name))
+        Ok(name)
     }
 }
 

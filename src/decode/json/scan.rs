@@ -1,5 +1,7 @@
 //! Where does the plain part of a string end?
 
+use super::{Malformed, Marks};
+
 /// The offset of the next byte that ends the plain part of a string: a quote, a backslash or a control character.
 /// Eight bytes at a time; the well-known "has a zero byte" trick.
 #[inline]
@@ -53,4 +55,13 @@ pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     }
     let behind = words.len() * 8;
     Some(behind + memchr::memchr2(b'"', b'\\', &bytes[behind..])?)
+}
+
+/// Checks the escapes between `start` and the end of `bytes`.
+pub(in crate::decode) fn check_escapes(bytes: &[u8], start: usize, marks: &Marks) -> Result<(), Malformed> {
+    let mut at = start;
+    while let Some(escape) = marks.backslash(at).filter(|&escape| escape < bytes.len()) {
+        at = escape + escape_length(&bytes[escape..]).ok_or(Malformed { at: escape, what: "invalid escape" })?;
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use super::values::{Nulls, Values};
 use crate::decode::item::{self, Kind, Value};
-use crate::decode::json::{Cursor, Elements, Malformed, Members};
+use crate::decode::json::{Elements, Malformed, Members, Part};
 use crate::lake::schema::{self, AttributeType};
 use crate::pipeline::spec::{ColumnType, StructField};
 
@@ -199,8 +199,8 @@ impl Lists {
     }
 }
 
-fn push_list(array: &str, into: &mut Slots) -> Result<bool, Malformed> {
-    let mut cursor = Cursor::new(array);
+fn push_list(array: Part<'_>, into: &mut Slots) -> Result<bool, Malformed> {
+    let mut cursor = array.cursor();
     let mut elements = Elements::open(&mut cursor)?;
     while elements.next(&mut cursor)? {
         if !into.push(0, &item::value(&mut cursor)?)? {
@@ -242,8 +242,8 @@ impl Structs {
     }
 
     /// `Ok(false)`: a member is not declared, does not fit, or stands there twice.
-    fn push_members(&mut self, row: usize, object: &str) -> Result<bool, Malformed> {
-        let mut cursor = Cursor::new(object);
+    fn push_members(&mut self, row: usize, object: Part<'_>) -> Result<bool, Malformed> {
+        let mut cursor = object.cursor();
         let mut members = Members::open(&mut cursor)?;
         while let Some(name) = members.next(&mut cursor)? {
             let at = name.decode().and_then(|name| self.by_member.get(&*name).copied());

@@ -20,8 +20,9 @@ fn table(takes: AttributeType, storage: &str) -> TableSchema {
 /// Adds each value as a row's only attribute and answers which of them went to `_rest`.
 fn add(columns: &mut ImageColumns, schema: &TableSchema, from: usize, values: &[&str]) -> Vec<bool> {
     let rules = TableRules::default();
-    let mut add =
-        |(row, value): (usize, &&str)| columns.add(row, &format!(r#"{{"a":{value}}}"#), schema, &rules).unwrap();
+    let mut add = |(row, value): (usize, &&str)| {
+        columns.add(row, format!(r#"{{"a":{value}}}"#).as_str().into(), schema, &rules).unwrap()
+    };
     values.iter().enumerate().map(|(at, value)| add((from + at, value)).to_rest > 0).collect()
 }
 
@@ -113,7 +114,7 @@ fn a_row_is_taken_back_through_all_levels() {
     add(&mut columns, &schema, 0, &[FULL]);
     let broken = format!(r#"{{"a":{FULL},"a":{FULL}}}"#);
     for _ in 0..3 {
-        assert!(columns.add(4, &broken, &schema, &rules).is_err());
+        assert!(columns.add(4, broken.as_str().into(), &schema, &rules).is_err());
         columns.take_back(4);
     }
     add(&mut columns, &schema, 4, &[r#"{"M":{"Tags":{"L":[{"S":"z"}]}}}"#]);
