@@ -34,7 +34,7 @@ path = "lake"
 /// The `n`th sequence number of a family. Some are around 10^21, where a DynamoDB number gets its 22nd digit; some around
 /// 10^39, beyond 2^128.
 fn sequence(family: usize, n: usize) -> String {
-    let digits = if family % 2 == 0 { 21 } else { 39 };
+    let digits = if family.is_multiple_of(2) { 21 } else { 39 };
     let number = 900 + 7 * n;
     if number < 1000 { "9".repeat(digits - 3) + &number.to_string() } else { format!("1{:0>digits$}", number - 1000) }
 }
