@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_broken_image_is_no_change() {
         let line = line_of(r#"{"eventName":"INSERT","dynamodb":{"Keys":{"Id":}}}"#);
-        let told = "Thread          NO CHANGE   shard-1 7: expected a value at byte 6: {\"eventName\"";
+        let told = "Thread          NO CHANGE   shard-1 7: expected a value at byte 47: {\"eventName\"";
         assert!(line.contains(told), "{line}");
     }
 }
