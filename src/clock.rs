@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 /// Time, randomness and worker threads. Cheap to clone; clones share the same randomness.
@@ -28,6 +29,8 @@ struct Shared {
     /// The machine's cores, and how many of them are claimed.
     cores: usize,
     claimed: AtomicUsize,
+    /// A permit for each piece of heavy work that is done at the same time.
+    heavy: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -52,7 +55,8 @@ impl Clock {
 
     fn new(random: StdRng, simulated: Option<Simulated>, cores: usize) -> Self {
         let random = Mutex::new(random);
-        Self { shared: Arc::new(Shared { random, simulated, cores, claimed: AtomicUsize::new(0) }) }
+        let (claimed, heavy) = (AtomicUsize::new(0), Arc::new(Semaphore::new(cores)));
+        Self { shared: Arc::new(Shared { random, simulated, cores, claimed, heavy }) }
     }
 
     /// Wall time in microseconds since the epoch. For display, file times and record ages; never for order.
@@ -84,18 +88,29 @@ impl Clock {
         format!("{:016x}", self.with_random(|random| random.random::<u64>()))
     }
 
-    /// Runs CPU-heavy `work` where it does not hold up the readers: on a worker thread, or in place in a simulated
-    /// world. A panic of `work` is passed on.
+    /// Runs `work` where it does not hold up others: on a worker thread, or in place in a simulated world. A panic of
+    /// `work` is passed on.
     pub async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        self.start(work).join().await
+        match self.shared.simulated {
+            Some(_) => work(),
+            None => answer(tokio::task::spawn_blocking(work).await).await,
+        }
     }
 
-    /// Starts CPU-heavy `work` on a worker thread while the caller goes on. In a simulated world it is done at once.
+    /// Starts `work` that is heavy on processor and memory on a worker thread, while the caller goes on: as many pieces at
+    /// a time as there are cores, the others wait. (Encoding takes much memory besides the rows, so that a hundred shards
+    /// at once would take a hundred times that.) In a simulated world it is done at once.
     pub fn start<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Started<T> {
-        match self.shared.simulated {
-            Some(_) => Started::Done(Some(work())),
-            None => Started::Running(tokio::task::spawn_blocking(work)),
+        if self.shared.simulated.is_some() {
+            return Started::Done(Some(work()));
         }
+        let heavy = self.shared.heavy.clone();
+        Started::Running(tokio::spawn(async move {
+            // Nobody closes it.
+            let permit = heavy.acquire_owned().await.ok();
+            let permitted = move || (work(), drop(permit)).0;
+            answer(tokio::task::spawn_blocking(permitted).await).await
+        }))
     }
 
     /// Claims cores for work that can use several: all that nobody else has claimed, at least one, and in a simulated
@@ -110,6 +125,16 @@ impl Clock {
 
     fn with_random<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         draw(&mut self.shared.random.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What a worker thread answered; its panic is passed on.
+async fn answer<T>(ended: Result<T, JoinError>) -> T {
+    match ended.map_err(JoinError::try_into_panic) {
+        Ok(answer) => answer,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is shutting down: nobody will look at an answer any more.
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 
@@ -138,14 +163,7 @@ impl<T> Started<T> {
                 Some(answer) => answer,
                 None => std::future::pending().await,
             },
-            Self::Running(handle) => match handle.await {
-                Ok(answer) => answer,
-                Err(failed) => match failed.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    // The runtime is shutting down: nobody will look at an answer any more.
-                    Err(_) => std::future::pending().await,
-                },
-            },
+            Self::Running(handle) => answer(handle.await).await,
         }
     }
 }
@@ -200,6 +218,27 @@ mod tests {
     #[should_panic(expected = "of the work")]
     async fn a_panic_of_started_work_is_passed_on() {
         Clock::system().start(|| panic!("of the work")).join().await
+    }
+
+    #[tokio::test]
+    async fn heavy_work_waits_for_a_core() {
+        let clock = Clock::new(StdRng::seed_from_u64(0), None, 2);
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        let running = Arc::new(AtomicUsize::new(0));
+        let work = || {
+            let (gate, running) = (gate.clone(), running.clone());
+            clock.start(move || {
+                running.fetch_add(1, Ordering::SeqCst);
+                let _ = gate.lock().map(|gate| gate.recv());
+                running.fetch_sub(1, Ordering::SeqCst)
+            })
+        };
+        let mut started: Vec<_> = (0..5).map(|_| work()).collect();
+        for work in &mut started {
+            go.send(()).unwrap();
+            assert!(work.join().await <= 2);
+        }
     }
 
     #[tokio::test]

@@ -354,7 +354,7 @@ impl LakeShard {
             let cores = clock.claim_cores();
             finish_files(files, &notes, cores.count())
         };
-        let files = self.place.lake.clock.offload(finish).await?;
+        let files = self.place.lake.clock.start(finish).join().await?;
         let mut range = self.range_of(&files, end, &open.dead_letters, open.undecodable);
         range.first = open.first.map(Into::into);
         match &self.plan {
