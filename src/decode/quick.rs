@@ -1,7 +1,7 @@
 //! Takes an attribute of the usual form in one go: `"name":{"S":"value"}`, without white space, and with marks.
 //!
 //! This is a short cut only. Whatever it does not know (`None`) is for the careful walk in [`super::item`], which gives the
-//! same answer for everything that this one takes; a property of `item` holds that.
+//! same answer for everything that this one takes: `lake/agree_tests.rs` holds that.
 
 use super::item::{Kind, Value};
 use super::json::{Cursor, Text, check_escapes};
