@@ -223,20 +223,29 @@ mod tests {
     #[tokio::test]
     async fn heavy_work_waits_for_a_core() {
         let clock = Clock::new(StdRng::seed_from_u64(0), None, 2);
+        let (has_begun, mut begun) = tokio::sync::mpsc::unbounded_channel();
         let (go, gate) = std::sync::mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
         let running = Arc::new(AtomicUsize::new(0));
         let work = || {
-            let (gate, running) = (gate.clone(), running.clone());
+            let (has_begun, gate, running) = (has_begun.clone(), gate.clone(), running.clone());
             clock.start(move || {
-                running.fetch_add(1, Ordering::SeqCst);
-                let _ = gate.lock().map(|gate| gate.recv());
-                running.fetch_sub(1, Ordering::SeqCst)
+                let at_once = running.fetch_add(1, Ordering::SeqCst) + 1;
+                has_begun.send(()).unwrap();
+                // Whichever of those that wait here takes the next `go`: the test depends on none of them.
+                gate.lock().unwrap().recv().unwrap();
+                running.fetch_sub(1, Ordering::SeqCst);
+                at_once
             })
         };
         let mut started: Vec<_> = (0..5).map(|_| work()).collect();
-        for work in &mut started {
+        begun.recv().await;
+        for _ in 1..5 {
+            begun.recv().await;
             go.send(()).unwrap();
+        }
+        go.send(()).unwrap();
+        for work in &mut started {
             assert!(work.join().await <= 2);
         }
     }
