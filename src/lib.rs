@@ -21,6 +21,7 @@ pub mod commands;
 pub mod daemon;
 pub mod decode;
 pub mod engine;
+pub mod handler;
 pub mod lake;
 pub mod pipeline;
 mod signal;

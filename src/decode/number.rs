@@ -3,6 +3,8 @@
 //! DynamoDB returns an `N` as a plain decimal without exponent or padding zeros, of up to 38 significant digits and 126
 //! places on either side of the point. No fixed scale holds them all; what does not fit exactly stays text elsewhere.
 
+use std::borrow::Cow;
+
 /// The unscaled value of `text` in a `decimal(precision, scale)` column, if the column holds it exactly and `text` is
 /// the one plain form of that number.
 pub fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
@@ -58,6 +60,27 @@ pub fn decimal_text(value: i128, scale: i8) -> String {
     if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
+/// One text for all texts of a number: `1`, `1.0` and `10e-1` give `1e0`. What is no number stays as it is.
+pub fn canonical(text: &str) -> Cow<'_, str> {
+    let (sign, unsigned) = match text.as_bytes() {
+        [b'-', ..] => ("-", &text[1..]),
+        [b'+', ..] => ("", &text[1..]),
+        _ => ("", text),
+    };
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let is_number = !whole.is_empty() && whole.bytes().chain(fraction.bytes()).all(|digit| digit.is_ascii_digit());
+    let (true, Ok(exponent)) = (is_number, exponent.parse::<i32>()) else { return Cow::Borrowed(text) };
+    let digits = format!("{whole}{fraction}");
+    let significant = digits.trim_start_matches('0').trim_end_matches('0');
+    if significant.is_empty() {
+        return Cow::Borrowed("0e0");
+    }
+    let dropped = digits.len() - digits.trim_end_matches('0').len();
+    let exponent = i64::from(exponent) + dropped as i64 - fraction.len() as i64;
+    Cow::Owned(format!("{sign}{significant}e{exponent}"))
+}
+
 /// How many bytes of a JSON number `bytes` starts with; 0 if with none.
 pub fn json_number_length(bytes: &[u8]) -> usize {
     let digits_from = |at: usize| bytes[at.min(bytes.len())..].iter().take_while(|b| b.is_ascii_digit()).count();
@@ -93,6 +116,17 @@ pub fn is_json_number(text: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn equal_numbers_have_one_canonical_text() {
+        for (one, other) in [("1", "1.0"), ("10e-1", "+1"), ("0.00", "-0"), ("120", "1.2E+2"), ("-0.050", "-5e-2")] {
+            assert_eq!(canonical(one), canonical(other), "{one} {other}");
+        }
+        for (one, other) in [("1", "10"), ("1", "-1"), ("0.1", "1"), ("x", "y"), ("", "0"), ("1e", "1")] {
+            assert_ne!(canonical(one), canonical(other), "{one} {other}");
+        }
+        assert_eq!(canonical("12345678901234567890123456789012345678"), "12345678901234567890123456789012345678e0");
+    }
 
     #[test]
     fn only_the_plain_form_fits() {
