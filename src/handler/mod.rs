@@ -8,6 +8,7 @@
 //! ```
 
 pub mod change;
+pub mod lanes;
 
 use std::time::Duration;
 
@@ -76,15 +77,27 @@ pub struct Failure {
     pub index: usize,
     /// Why, for people; without values of the item.
     pub why: String,
-    /// Whether a repetition makes sense. `false`: it goes to the dead letters at once.
-    pub retry: bool,
+    /// What a repetition would bring.
+    pub verdict: Verdict,
+}
+
+/// What is known about a change that was not handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It failed, and may succeed the next time.
+    Retry,
+    /// It will never be taken: it goes to the dead letters at once.
+    Refused,
+    /// It was not looked at, because of an earlier one that failed (what follows the first failure Lambda reports).
+    Unhandled,
 }
 
 /// Why a call failed as a whole, by what the engine does about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HandlerError {
     /// The target could not be reached, or says that it can't take anything now: not the changes' fault. They are
-    /// tried again, in front of the circuit, without costing them an attempt once that is open.
+    /// tried again until they are too old, without costing them an attempt (Lambda does so with throttles and errors
+    /// before the invocation), and more of these open the handler's circuit.
     #[error("{why}")]
     Unavailable {
         /// For people; without values of the item.
