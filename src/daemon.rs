@@ -56,6 +56,7 @@ pub async fn run(pipeline: &Pipeline, once: bool, out: &mut dyn Write) -> Result
     let engine = Engine::new(Parts {
         finder: assembly.finder().await?,
         lake: assembly.lake().await?,
+        handlers: Vec::new(),
         state,
         clock: clock.clone(),
         settings: assembly.engine_settings(once),

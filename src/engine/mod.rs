@@ -6,9 +6,22 @@
 //!                             └───────────────── finished, durably ◄────────────────────────┘
 //! ```
 //!
+//! Each handler is a sink like the lake, with a lineage and positions of its own (`deliver.rs` is its shard):
+//!
+//! ```text
+//!   [shard] the lake's pages, or its own ─► lanes ─► calls ─► position
+//! ```
+//!
 //! The daemon, `--once` and the simulated world run this very code; only what is in [`Parts`] differs.
 
 pub mod budget;
+mod deliver;
+mod feed;
+pub mod handler;
+#[cfg(test)]
+mod handler_tests;
+mod intake;
+mod reading;
 mod shard;
 mod stream;
 #[cfg(test)]
@@ -31,6 +44,8 @@ use crate::source::{StreamApi, StreamError, StreamFinder};
 use crate::telemetry::Metrics;
 use crate::telemetry::health::Health;
 use budget::Budget;
+use feed::Feeds;
+use handler::{HandlerParts, HandlerSink, Sink};
 pub(crate) use stream::{DISCOVERED, LAKE, Patience, STREAMS};
 use totals::Totals;
 
@@ -66,6 +81,8 @@ pub struct Parts {
     pub finder: Arc<dyn StreamFinder>,
     /// The lake.
     pub lake: Arc<Lake>,
+    /// The handlers, each with a name of its own.
+    pub handlers: Vec<HandlerParts>,
     /// The positions.
     pub state: Arc<dyn StateStore>,
     /// Time and randomness.
@@ -95,6 +112,9 @@ pub enum EngineError {
     /// The state refused.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A handler can't go on: its name, and why.
+    #[error("handler {0}: {1}")]
+    Handler(String, String),
 }
 
 /// What all tasks of the engine share.
@@ -104,23 +124,36 @@ struct Shared {
     clock: Clock,
     settings: EngineSettings,
     budget: Budget,
+    feeds: Feeds,
     recoveries: Arc<Semaphore>,
     totals: Arc<Totals>,
     metrics: Metrics,
     health: Health,
 }
 
+/// The parts of the memory budget that handlers get, if there are any: pages that wait for them, and changes on their
+/// way. The rest is the lake's.
+const FEEDS_SHARE: usize = 16;
+const HANDLERS_SHARE: (usize, usize) = (3, 16);
+
 /// A pipeline's engine.
 pub struct Engine {
     finder: Arc<dyn StreamFinder>,
+    handlers: Vec<Arc<HandlerSink>>,
     shared: Arc<Shared>,
 }
 
 impl Engine {
     /// An engine of these parts.
     pub fn new(parts: Parts) -> Self {
+        let (memory, now) = (parts.settings.memory, parts.clock.now());
+        let feeds = if parts.handlers.is_empty() { 0 } else { memory / FEEDS_SHARE };
+        let each = memory / HANDLERS_SHARE.1 * HANDLERS_SHARE.0 / parts.handlers.len().max(1);
+        let sinks = parts.handlers.into_iter().map(|parts| Arc::new(HandlerSink::new(parts, each, now)));
+        let handlers: Vec<_> = sinks.collect();
         let shared = Shared {
-            budget: Budget::new(parts.settings.memory),
+            budget: Budget::new(memory - feeds - each * handlers.len()),
+            feeds: Feeds::new(feeds),
             lake: parts.lake,
             state: parts.state,
             clock: parts.clock,
@@ -131,7 +164,7 @@ impl Engine {
             health: parts.health,
         };
         shared.metrics.budget.with([]).set(shared.settings.memory as f64);
-        Self { finder: parts.finder, shared: Arc::new(shared) }
+        Self { finder: parts.finder, handlers, shared: Arc::new(shared) }
     }
 
     /// What has become durable so far.
@@ -143,6 +176,35 @@ impl Engine {
     /// something fails, and then all other shards are drained first. Dropping the future is a kill.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), EngineError> {
         let stop = stop.child_token();
+        let handlers = self.handlers.iter().map(|sink| Sink::Handler(sink.clone()));
+        let mut sinks: JoinSet<(String, Result<(), EngineError>)> = JoinSet::new();
+        for sink in [Sink::Lake].into_iter().chain(handlers) {
+            let run = SinkRun { finder: self.finder.clone(), shared: self.shared.clone(), sink };
+            let stop = stop.child_token();
+            sinks.spawn(async move { (run.sink.key(), run.run(stop).await) });
+        }
+        let mut ended = Ok(());
+        while let Some(done) = sinks.join_next().await {
+            let result = finished(done).map(drop);
+            if result.is_err() {
+                stop.cancel();
+            }
+            ended = ended.and(result);
+        }
+        ended
+    }
+}
+
+/// One sink and all streams it reads.
+struct SinkRun {
+    finder: Arc<dyn StreamFinder>,
+    shared: Arc<Shared>,
+    sink: Sink,
+}
+
+impl SinkRun {
+    /// See [`Engine::run`].
+    async fn run(&self, stop: CancellationToken) -> Result<(), EngineError> {
         let mut running: JoinSet<(String, Result<(), EngineError>)> = JoinSet::new();
         let mut streams = Streams::default();
         let ended = loop {
@@ -151,7 +213,8 @@ impl Engine {
                 Err(error) => break Err(error),
             }
             for (api, newest) in streams.startable() {
-                let task = stream::run(self.shared.clone(), api.clone(), newest, stop.child_token());
+                let (shared, sink) = (self.shared.clone(), self.sink.clone());
+                let task = stream::run(shared, sink, api.clone(), newest, stop.child_token());
                 running.spawn(async move { (api.identity().id.clone(), task.await) });
             }
             let bounded = self.shared.settings.once || streams.are_finite();

@@ -8,25 +8,21 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::{Budget, Reservation};
-use super::stream::LAKE;
+use super::budget::Reservation;
+use super::deliver;
+use super::feed::Feed;
+use super::handler::Sink;
+use super::reading::{Delivery, Reading, Stopped};
 use super::{EngineError, OnGap, Shared};
 use crate::change::{Record, ShardId};
 use crate::checkpoint::patient::save_patiently;
 use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt, StateError};
 use crate::lake::LakeError;
 use crate::lake::shard::{Committed, LakeShard};
-use crate::source::reader::{Page, Read, ReadError, ShardReader};
+use crate::source::reader::{ReadError, ShardReader};
 use crate::source::retention::may_be_trimmed;
-use crate::source::{Pace, ReadFrom, StreamApi};
+use crate::source::{ReadFrom, StreamApi};
 use crate::telemetry::health::Watched;
-
-/// Empty pages in a row after which a shard counts as read to its tip, where the service does not say how far behind
-/// one is. DynamoDB Streams answers empty pages inside a shard too, but not many in a row.
-const EMPTY_PAGES_AT_TIP: u32 = 4;
-
-/// The least memory reserved for a page.
-const LEAST_PAGE: usize = 64 << 10;
 
 /// How long a shard rests after another process was faster, so that two that race don't do all work twice.
 const AFTER_OVERTAKEN: Duration = Duration::from_secs(2);
@@ -34,7 +30,11 @@ const AFTER_OVERTAKEN: Duration = Duration::from_secs(2);
 /// What a shard's task works with.
 pub(super) struct ShardTask {
     pub(super) shared: Arc<Shared>,
+    /// Whose positions these are.
+    pub(super) sink: Sink,
     pub(super) api: Arc<dyn StreamApi>,
+    /// The stream's id, shared by all changes of it.
+    pub(super) stream_id: Arc<str>,
     pub(super) shard: ShardId,
     pub(super) checkpoint: Option<Checkpoint>,
     /// Whether a parent of it was read here, so that every record of it is due.
@@ -49,6 +49,42 @@ pub(super) struct ShardTask {
     pub(super) stop: CancellationToken,
 }
 
+impl ShardTask {
+    /// What its checkpoint is kept under.
+    pub(super) fn key(&self) -> CheckpointKey {
+        CheckpointKey { stream: self.api.identity().id.clone(), shard: self.shard.clone(), sink: self.sink.key() }
+    }
+
+    /// A shard that follows another is read from its first record on. If that is so old that the service may have trimmed
+    /// it, an iterator at the oldest record says nothing of it: then there may be a gap, and nobody can tell.
+    pub(super) fn trimmed_beginning(&self, is_new: bool) -> Option<String> {
+        let since = self.due_since.filter(|_| self.follows && is_new)?;
+        may_be_trimmed(since, self.shared.clock.wall_micros()).then(|| {
+            let shard = &self.shard;
+            format!("shard {shard} was not read for longer than the stream keeps records; its beginning may be trimmed")
+        })
+    }
+
+    /// Where reading starts when nothing has been taken. LATEST is for the very moment of the first discovery: later,
+    /// it is that moment's time.
+    pub(super) fn start(&self) -> ReadFrom {
+        match self.checkpoint {
+            Some(Checkpoint::Start(StartAt::Timestamp(micros))) => ReadFrom::Timestamp(micros),
+            Some(Checkpoint::Start(StartAt::Latest(micros))) => {
+                let age = self.shared.clock.wall_micros().saturating_sub(micros);
+                if age < 1_000_000 { ReadFrom::Latest } else { ReadFrom::Timestamp(micros) }
+            }
+            _ => ReadFrom::TrimHorizon,
+        }
+    }
+
+    /// The stream's name in metrics: the table's, or where a stream carries several its own without its creation.
+    pub(super) fn stream_label(&self) -> String {
+        let identity = self.api.identity();
+        identity.table.as_deref().unwrap_or(&identity.id).to_owned()
+    }
+}
+
 /// How a shard's task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -58,19 +94,18 @@ pub(super) enum Ended {
     Tip(Option<Checkpoint>),
     /// It was told to stop, and what it had is durable.
     Stopped,
-    /// Another process wrote a range of it: begin again at the end of the chain.
-    Overtaken,
-}
-
-/// Why the reader of a shard stopped.
-enum Stopped {
-    End,
-    Tip,
-    Asked,
-    Failed(ReadError),
+    /// Another process was faster: begin again where that is, at the end of the chain or at this position.
+    Overtaken(Option<Checkpoint>),
 }
 
 pub(super) async fn run(task: ShardTask) -> Result<Ended, EngineError> {
+    match task.sink.clone() {
+        Sink::Lake => into_lake(task).await,
+        Sink::Handler(sink) => deliver::run(task, sink).await,
+    }
+}
+
+async fn into_lake(task: ShardTask) -> Result<Ended, EngineError> {
     let (clock, shard) = (task.shared.clock.clone(), task.shard.clone());
     let ended = match Shard::open(task).await {
         Ok(shard) => shard.follow().await,
@@ -80,7 +115,7 @@ pub(super) async fn run(task: ShardTask) -> Result<Ended, EngineError> {
         Err(EngineError::Lake(LakeError::Overtaken { .. }) | EngineError::State(StateError::Overtaken(_))) => {
             tracing::warn!(%shard, "another process is ahead in this shard; going on behind it");
             clock.sleep(clock.jittered(AFTER_OVERTAKEN)).await;
-            Ok(Ended::Overtaken)
+            Ok(Ended::Overtaken(None))
         }
         other => other,
     }
@@ -93,6 +128,8 @@ struct Shard {
     watched: Watched,
     /// Whether a range of a killed process is being completed; the reader then does not wait for memory.
     recovering: Arc<AtomicBool>,
+    /// Where its pages are shown to handlers.
+    feed: Arc<Feed>,
     saved: Option<Checkpoint>,
 }
 
@@ -106,8 +143,9 @@ impl Shard {
         let lake = shared.lake.open_shard(task.api.identity(), &task.shard, hint).await?;
         let watched = shared.health.watch(task.shard.as_str(), shared.clock.now());
         let recovering = Arc::new(AtomicBool::new(lake.unfinished().is_some()));
-        let mut shard =
-            Self { held: shared.budget.holder(), lake, watched, recovering, saved: task.checkpoint.clone(), task };
+        let feed = shared.feeds.of(&task.api.identity().id, &task.shard);
+        let (held, saved) = (shared.budget.holder(), task.checkpoint.clone());
+        let mut shard = Self { held, lake, watched, recovering, feed, saved, task };
         shard.save_durable().await?;
         Ok(shard)
     }
@@ -122,10 +160,10 @@ impl Shard {
             self.task.api.clone(),
             shared.clock.clone(),
             self.task.shard.clone(),
-            self.start(),
+            self.task.start(),
             self.lake.position(),
         );
-        if let Some(what) = self.trimmed_beginning() {
+        if let Some(what) = self.task.trimmed_beginning(self.lake.is_new()) {
             self.gap("trimmed", &what).await?;
         }
         loop {
@@ -157,34 +195,11 @@ impl Shard {
         }
     }
 
-    /// A shard that follows another is read from its first record on. If that is so old that the service may have trimmed
-    /// it, an iterator at the oldest record says nothing of it: then there may be a gap, and nobody can tell.
-    fn trimmed_beginning(&self) -> Option<String> {
-        let since = self.task.due_since.filter(|_| self.task.follows && self.lake.is_new())?;
-        may_be_trimmed(since, self.task.shared.clock.wall_micros()).then(|| {
-            let shard = &self.task.shard;
-            format!("shard {shard} was not read for longer than the stream keeps records; its beginning may be trimmed")
-        })
-    }
-
     /// A source that ends before the end of a range it once gave.
     fn source_is_short(&self) -> EngineError {
         let path = format!("of shard {}", self.task.shard);
         let why = "the source ended before the range's last record".to_owned();
         EngineError::Lake(LakeError::Diverged { path, why })
-    }
-
-    /// Where reading starts when nothing is in the lake. LATEST is for the very moment of the first discovery: later,
-    /// it is that moment's time.
-    fn start(&self) -> ReadFrom {
-        match self.task.checkpoint {
-            Some(Checkpoint::Start(StartAt::Timestamp(micros))) => ReadFrom::Timestamp(micros),
-            Some(Checkpoint::Start(StartAt::Latest(micros))) => {
-                let age = self.task.shared.clock.wall_micros().saturating_sub(micros);
-                if age < 1_000_000 { ReadFrom::Latest } else { ReadFrom::Timestamp(micros) }
-            }
-            _ => ReadFrom::TrimHorizon,
-        }
     }
 
     /// The central loop: pages in, ranges out. The reader runs ahead in a task of its own, so that the next page comes
@@ -235,19 +250,15 @@ impl Shard {
     fn reading(&self) -> Reading {
         Reading {
             shared: self.task.shared.clone(),
+            budget: self.task.shared.budget.clone(),
             pace: self.task.api.pace(),
-            stream: self.stream_label(),
+            stream: self.task.stream_label(),
             watched: self.watched.clone(),
             recovering: self.recovering.clone(),
             ends: self.task.ends,
             stop: self.task.stop.clone(),
+            feed: Some(self.feed.clone()),
         }
-    }
-
-    /// The stream's name in metrics: the table's, or where a stream carries several its own without its creation.
-    fn stream_label(&self) -> String {
-        let identity = self.task.api.identity();
-        identity.table.as_deref().unwrap_or(&identity.id).to_owned()
     }
 
     async fn take(&mut self, records: &[Record]) -> Result<(), EngineError> {
@@ -296,12 +307,7 @@ impl Shard {
     }
 
     async fn save(&mut self, checkpoint: Checkpoint) -> Result<(), EngineError> {
-        let shared = &self.task.shared;
-        let key = CheckpointKey {
-            stream: self.task.api.identity().id.clone(),
-            shard: self.task.shard.clone(),
-            sink: LAKE.to_owned(),
-        };
+        let (shared, key) = (&self.task.shared, self.task.key());
         save_patiently(&*shared.state, &shared.clock, &key, &checkpoint).await?;
         self.saved = Some(checkpoint);
         Ok(())
@@ -316,7 +322,7 @@ impl Shard {
     /// Records are lost: counts, says and marks it, and goes on or not as the pipeline says.
     async fn gap(&mut self, reason: &str, what: &str) -> Result<(), EngineError> {
         let shared = self.task.shared.clone();
-        let stream = self.stream_label();
+        let stream = self.task.stream_label();
         shared.metrics.gaps.with([&stream, reason]).inc();
         tracing::error!(shard = %self.task.shard, reason, what, "records are lost in the source");
         if shared.settings.on_gap == OnGap::Fail {
@@ -347,103 +353,4 @@ fn count(shared: &Shared, range: &Committed, took: Duration) {
     metrics.unknown_types.with([]).inc_by(range.unknown);
     metrics.commit.with([]).observe(took.as_secs_f64());
     metrics.last_progress.with([]).set(shared.clock.wall_micros() as f64 / 1e6);
-}
-
-/// A page on its way to the lake, and the memory it takes.
-struct Delivery {
-    page: Page,
-    reservation: Reservation,
-}
-
-/// The reading side: one page ahead of the lake.
-struct Reading {
-    shared: Arc<Shared>,
-    pace: Pace,
-    stream: String,
-    watched: Watched,
-    recovering: Arc<AtomicBool>,
-    ends: bool,
-    stop: CancellationToken,
-}
-
-impl Reading {
-    async fn run(self, mut reader: ShardReader, pages: mpsc::Sender<Delivery>) -> (ShardReader, Stopped) {
-        let stopped = self.read(&mut reader, pages).await;
-        (reader, stopped)
-    }
-
-    async fn read(&self, reader: &mut ShardReader, pages: mpsc::Sender<Delivery>) -> Stopped {
-        let mut page_bytes = self.pace.page_bytes;
-        let mut empty_pages = 0;
-        loop {
-            let reservation = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Stopped::Asked,
-                reservation = self.reserve(page_bytes) => reservation,
-            };
-            let read = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Stopped::Asked,
-                read = reader.next() => read,
-            };
-            let page = match read {
-                Ok(Read::Page(page)) => page,
-                Ok(Read::End) => return Stopped::End,
-                Err(error) => return Stopped::Failed(error),
-            };
-            page_bytes = (page.bytes + page.bytes / 2).max(LEAST_PAGE);
-            empty_pages = if page.records.is_empty() { empty_pages + 1 } else { 0 };
-            self.observe(reader, &page);
-            // Some servers always say that they are 0 behind: only an empty page proves it.
-            let nothing_left = |behind: i64| behind == 0 && page.records.is_empty();
-            let at_tip = page.millis_behind.map_or(empty_pages >= EMPTY_PAGES_AT_TIP, nothing_left);
-            let pause = if page.records.is_empty() { self.pace.idle } else { self.pace.busy };
-            if !page.records.is_empty() {
-                let mut reservation = reservation;
-                reservation.set(page.bytes);
-                if pages.send(Delivery { page, reservation }).await.is_err() {
-                    return Stopped::Asked;
-                }
-            }
-            if at_tip && !self.ends && (self.shared.settings.once || self.pace.finite) {
-                return Stopped::Tip;
-            }
-            self.pause(pause).await;
-        }
-    }
-
-    /// Room for a page. A shard that completes a range does not wait: until it has, it can't give room back either.
-    async fn reserve(&self, bytes: usize) -> Reservation {
-        let budget: &Budget = &self.shared.budget;
-        if self.recovering.load(Ordering::Relaxed) { budget.beyond() } else { budget.reserve(bytes).await }
-    }
-
-    async fn pause(&self, pause: Duration) {
-        if !pause.is_zero() {
-            tokio::select! {
-                biased;
-                () = self.shared.clock.sleep(pause) => {}
-                () = self.stop.cancelled() => {}
-            }
-        }
-    }
-
-    fn observe(&self, reader: &mut ShardReader, page: &Page) {
-        let metrics = &self.shared.metrics;
-        let now = self.shared.clock.now();
-        if page.records.is_empty() {
-            self.watched.answered(now)
-        } else {
-            self.watched.source_moved(now)
-        }
-        metrics.records_read.with([&self.stream]).inc_by(page.records.len() as u64);
-        metrics.read_bytes.with([]).inc_by(page.bytes as u64);
-        metrics.get_records_calls.with([]).inc();
-        metrics.throttled.with([]).inc_by(std::mem::take(&mut reader.throttled));
-        metrics.expired_iterators.with([]).inc_by(std::mem::take(&mut reader.expired));
-        metrics.buffered.with([]).set(self.shared.budget.used() as f64);
-        if let Some(behind) = page.millis_behind {
-            metrics.lag.with([&self.stream]).set(behind as f64 / 1000.0);
-        }
-    }
 }

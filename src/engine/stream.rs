@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::handler::Sink;
 use super::shard::{self, Ended, ShardTask};
 use super::{EngineError, OnGap, Shared, finished};
 use crate::change::ShardId;
@@ -34,11 +35,12 @@ pub(crate) const STREAMS: &str = "_streams";
 /// if reading it had begun when it was.
 pub(super) async fn run(
     shared: Arc<Shared>,
+    sink: Sink,
     api: Arc<dyn StreamApi>,
     newest: bool,
     stop: CancellationToken,
 ) -> Result<(), EngineError> {
-    let mut stream = Stream::load(shared, api).await?;
+    let mut stream = Stream::load(shared, sink, api).await?;
     let predecessors = stream.predecessors().await?;
     if !newest && !predecessors.contains(&stream.api.identity().id) {
         return Ok(());
@@ -54,6 +56,8 @@ pub(super) async fn run(
 
 struct Stream {
     shared: Arc<Shared>,
+    /// Whose stream this is: it has positions of its own.
+    sink: Sink,
     api: Arc<dyn StreamApi>,
     checkpoints: HashMap<ShardId, Checkpoint>,
     /// Where its first shards begin. A stream that follows another of its origin is read whole.
@@ -76,22 +80,26 @@ struct Stream {
 }
 
 impl Stream {
-    async fn load(shared: Arc<Shared>, api: Arc<dyn StreamApi>) -> Result<Self, EngineError> {
+    async fn load(shared: Arc<Shared>, sink: Sink, api: Arc<dyn StreamApi>) -> Result<Self, EngineError> {
         let stored = load_patiently(&*shared.state, &shared.clock, &api.identity().id).await?;
+        let (own, discovery) = (sink.key(), sink.discovered());
         let discovered = stored.iter().find_map(|(key, at)| match at {
-            Checkpoint::Start(StartAt::Latest(micros)) if (key.shard.as_str(), key.sink.as_str()) == DISCOVERED => {
+            Checkpoint::Start(StartAt::Latest(micros))
+                if key.shard.as_str() == DISCOVERED.0 && key.sink == discovery =>
+            {
                 Some(*micros)
             }
             _ => None,
         });
         let checkpoints: HashMap<_, _> =
-            stored.into_iter().filter(|(key, _)| key.sink == LAKE).map(|(key, at)| (key.shard, at)).collect();
+            stored.into_iter().filter(|(key, _)| key.sink == own).map(|(key, at)| (key.shard, at)).collect();
         let ended = checkpoints.iter().filter(|(_, at)| **at == Checkpoint::ShardEnd);
         let finished = ended.map(|(shard, _)| shard.clone()).collect();
         let (end, ended) = tokio::sync::mpsc::unbounded_channel();
         let start = shared.settings.start;
         Ok(Self {
             shared,
+            sink,
             api,
             checkpoints,
             start,
@@ -109,8 +117,11 @@ impl Stream {
     }
 
     async fn follow(&mut self, stop: &CancellationToken) -> Result<(), EngineError> {
-        let watched =
-            self.shared.health.watch(&format!("shards of {}", self.api.identity().id), self.shared.clock.now());
+        let what = match &self.sink {
+            Sink::Lake => format!("shards of {}", self.api.identity().id),
+            handler => format!("shards of {} for {}", self.api.identity().id, handler.key()),
+        };
+        let watched = self.shared.health.watch(&what, self.shared.clock.now());
         let discovery = self.api.pace().discovery;
         let mut fresh_list = true;
         loop {
@@ -143,7 +154,8 @@ impl Stream {
     async fn predecessors(&self) -> Result<Vec<String>, EngineError> {
         let Some(origin) = &self.api.identity().origin else { return Ok(Vec::new()) };
         let stored = load_patiently(&*self.shared.state, &self.shared.clock, origin).await?;
-        Ok(stored.into_iter().filter(|(key, _)| key.sink == STREAMS).map(|(key, _)| key.shard.to_string()).collect())
+        let streams = self.sink.streams();
+        Ok(stored.into_iter().filter(|(key, _)| key.sink == streams).map(|(key, _)| key.shard.to_string()).collect())
     }
 
     /// Begins a stream that may follow others of its origin: between them, changes went unrecorded. The gap is marked in
@@ -157,7 +169,7 @@ impl Stream {
                 format!("the stream of {origin} was made anew: changes between its end and {} are lost", identity.id);
             self.gap("made-anew", &what)?;
             self.list().await?;
-            if let Some(first) = self.list.shards.first() {
+            if let Some(first) = self.list.shards.first().filter(|_| self.sink.is_lake()) {
                 let mut lake = self.shared.lake.open_shard(self.api.identity(), &first.id, None).await?;
                 if lake.is_new() {
                     lake.mark_gap(&what).await?;
@@ -165,7 +177,7 @@ impl Stream {
                 }
             }
         }
-        let key = CheckpointKey { stream: origin, shard: ShardId::new(identity.id), sink: STREAMS.to_owned() };
+        let key = CheckpointKey { stream: origin, shard: ShardId::new(identity.id), sink: self.sink.streams() };
         let begun = Checkpoint::Start(StartAt::TrimHorizon);
         Ok(save_patiently(&*self.shared.state, &self.shared.clock, &key, &begun).await?)
     }
@@ -185,8 +197,11 @@ impl Stream {
     fn gap(&self, reason: &str, what: &str) -> Result<(), EngineError> {
         let identity = self.api.identity();
         let stream = identity.table.as_deref().unwrap_or(&identity.id);
-        self.shared.metrics.gaps.with([stream, reason]).inc();
-        tracing::error!(stream, reason, what, "changes are not recorded");
+        // The lake's is counted; the handlers' are the same.
+        if self.sink.is_lake() {
+            self.shared.metrics.gaps.with([stream, reason]).inc();
+        }
+        tracing::error!(sink = self.sink.key(), stream, reason, what, "changes are not recorded");
         match self.shared.settings.on_gap {
             OnGap::Fail => Err(EngineError::Gap(what.to_owned())),
             OnGap::Resume => Ok(()),
@@ -212,15 +227,15 @@ impl Stream {
             let read = self.read_already().await?;
             for (shard, first) in first_checkpoints(&self.list.shards, self.start, now, &read) {
                 if !self.checkpoints.contains_key(&shard) {
-                    self.save(shard.clone(), LAKE, &first).await?;
+                    self.save(shard.clone(), self.sink.key(), &first).await?;
                     if first == Checkpoint::ShardEnd {
                         self.finished.insert(shard.clone());
                     }
                     self.checkpoints.insert(shard, first);
                 }
             }
-            let (shard, sink) = DISCOVERED;
-            self.save(ShardId::new(shard), sink, &Checkpoint::Start(StartAt::Latest(now))).await?;
+            let mark = ShardId::new(DISCOVERED.0);
+            self.save(mark, self.sink.discovered(), &Checkpoint::Start(StartAt::Latest(now))).await?;
             self.discovered = Some(now);
         }
         self.ask_for_missing().await
@@ -230,7 +245,7 @@ impl Stream {
     /// a shard finds that by itself.
     async fn read_already(&self) -> Result<HashSet<ShardId>, EngineError> {
         let mut read = HashSet::new();
-        for shard in self.list.shards.iter().filter(|_| self.start != StartPolicy::TrimHorizon) {
+        for shard in self.list.shards.iter().filter(|_| self.sink.is_lake() && self.start != StartPolicy::TrimHorizon) {
             if self.shared.lake.has_read(self.api.identity(), &shard.id).await? {
                 read.insert(shard.id.clone());
             }
@@ -276,8 +291,8 @@ impl Stream {
         missing.cloned().collect()
     }
 
-    async fn save(&self, shard: ShardId, sink: &str, checkpoint: &Checkpoint) -> Result<(), EngineError> {
-        let key = CheckpointKey { stream: self.api.identity().id.clone(), shard, sink: sink.to_owned() };
+    async fn save(&self, shard: ShardId, sink: String, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        let key = CheckpointKey { stream: self.api.identity().id.clone(), shard, sink };
         Ok(save_patiently(&*self.shared.state, &self.shared.clock, &key, checkpoint).await?)
     }
 
@@ -291,6 +306,8 @@ impl Stream {
         for shard in startable {
             let task = ShardTask {
                 shared: self.shared.clone(),
+                sink: self.sink.clone(),
+                stream_id: self.api.identity().id.as_str().into(),
                 api: self.api.clone(),
                 follows: shard.parents.iter().any(|parent| self.finished.contains(parent)),
                 lost: self.lost.contains(&shard.id),
@@ -311,7 +328,9 @@ impl Stream {
                 (id.to_string(), result)
             });
         }
-        self.count_shards();
+        if self.sink.is_lake() {
+            self.count_shards();
+        }
     }
 
     /// Since when records of a shard may have been written that must not be missing.
@@ -331,7 +350,7 @@ impl Stream {
     fn shard_ended(&mut self, shard: ShardId, ended: Ended) {
         self.running.remove(&shard);
         match ended {
-            Ended::Finished => {
+            Ended::Finished | Ended::Overtaken(Some(Checkpoint::ShardEnd)) => {
                 self.checkpoints.insert(shard.clone(), Checkpoint::ShardEnd);
                 self.finished.insert(shard);
             }
@@ -339,8 +358,9 @@ impl Stream {
                 self.at_tip.insert(shard.clone());
                 self.checkpoints.extend(checkpoint.map(|at| (shard, at)));
             }
-            // It goes on from where the lake's chain ends, whoever wrote it.
-            Ended::Overtaken | Ended::Stopped => {}
+            // It goes on from where the other process has come to.
+            Ended::Overtaken(checkpoint) => self.checkpoints.extend(checkpoint.map(|at| (shard, at))),
+            Ended::Stopped => {}
         }
     }
 

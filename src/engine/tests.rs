@@ -52,6 +52,7 @@ impl House {
         let engine = Engine::new(Parts {
             finder: Arc::new(stream.clone()),
             lake: Lake::open(self.objects.clone(), self.clock.clone(), settings).await.unwrap(),
+            handlers: Vec::new(),
             state: Arc::new(self.state.clone()),
             clock: self.clock.clone(),
             settings: EngineSettings { start: self.start, on_gap, once: true, memory: 64 << 20 },

@@ -29,6 +29,16 @@ pub struct Change {
 }
 
 impl Change {
+    /// Reads whose change a record is.
+    ///
+    /// # Errors
+    /// [`NotAChange`] if it is none.
+    pub fn read(record: Record, table: TableName, stream: Arc<str>, shard: ShardId) -> Result<Self, NotAChange> {
+        let envelope = envelope::read(&record.payload, record.channel)?;
+        let (item, changed_at) = (ItemId::of(&table, &envelope), envelope.changed_at);
+        Ok(Self { record, table, stream, shard, item, changed_at })
+    }
+
     /// The parts of the change: event, time, keys and images. Parsed anew with each call.
     ///
     /// # Errors

@@ -147,14 +147,14 @@ impl Lanes {
         self.bytes
     }
 
+    /// When the oldest change came that is not resolved.
+    pub fn waits_since(&self) -> Option<Duration> {
+        self.entries.front().map(|first| first.arrived)
+    }
+
     /// Whether everything is resolved.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-
-    /// Calls that are under way.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
     }
 
     /// When [`Self::next`] will have something that it has not now, if nothing else happens.

@@ -8,6 +8,8 @@
 //! ```
 
 pub mod change;
+pub mod circuit;
+pub mod dead_letter;
 pub mod lanes;
 
 use std::time::Duration;

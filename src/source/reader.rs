@@ -99,6 +99,11 @@ impl ShardReader {
         }
     }
 
+    /// The last record that was delivered.
+    pub fn position(&self) -> Option<Position> {
+        self.last
+    }
+
     /// Goes on behind a gap, with the oldest record there is.
     pub fn skip_gap(&mut self) {
         self.skipping = true;

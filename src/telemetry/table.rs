@@ -62,6 +62,12 @@ metrics! {
     FILE_BYTES_WRITTEN: "file_written_bytes_total", Counter, "bytes", ["table"], "Bytes of those files";
     RANGES_COMMITTED: "ranges_committed_total", Counter, "", [], "Ranges added to the lake's chains";
     COMMIT: "commit_seconds", Histogram, "seconds", [], "Time from a full roll to its durable checkpoint";
+    DELIVERED: "delivered_total", Counter, "", ["handler"], "Changes that a handler has handled";
+    DELIVERY_FAILURES: "delivery_failures_total", Counter, "", ["handler"], "Changes in calls of a handler that failed, or that it failed; they are tried again or given up";
+    DEAD_LETTERS: "dead_letters_total", Counter, "", ["handler"], "Changes that a handler was given up with and that are in its dead letters";
+    DELIVERY: "delivery_seconds", Histogram, "seconds", ["handler"], "Time that a call of a handler takes";
+    DELIVERY_LAG: "delivery_lag_seconds", Gauge, "seconds", ["handler"], "How long the oldest change has waited that a handler has received and not handled; the worst of its shards";
+    UNDELIVERED: "undelivered_bytes", Gauge, "bytes", ["handler"], "Bytes in memory of changes that wait for a handler";
     LAST_PROGRESS: "last_progress_timestamp_seconds", Gauge, "seconds", [], "When a position last became durable, seconds since 1970";
 }
 

@@ -15,12 +15,15 @@ use rand::{RngExt as _, SeedableRng};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::handler::{self, Deliveries, HandlerFaults, Journal, SimulatedHandler};
 use super::judge;
 use super::state::{FaultyState, MemoryState, StateFaults};
 use super::store::{Faults, FaultyStore, MemoryStore};
 use super::stream::{SimulatedStream, StreamFaults};
 use crate::clock::Clock;
+use crate::engine::handler::HandlerParts;
 use crate::engine::{Engine, EngineError, EngineSettings, OnGap, Parts};
+use crate::handler::dead_letter::StoredDeadLetters;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
 use crate::lake::{Lake, LakeSettings};
@@ -45,8 +48,10 @@ pub struct Plan {
     pub workers: u32,
     /// How often a worker is killed.
     pub kills: u32,
-    /// Whether stream, store and state fail.
+    /// Whether stream, store, state and handlers fail.
     pub faults: bool,
+    /// How many handlers there are. One item's changes always fail in them.
+    pub handlers: u32,
 }
 
 /// What happened in a world.
@@ -60,6 +65,8 @@ pub struct Report {
     pub ranges: u64,
     /// Shards there were.
     pub shards: u64,
+    /// What each handler got.
+    pub deliveries: Vec<Deliveries>,
     /// Simulated seconds.
     pub seconds: u64,
     /// A digest of the whole lake, for "the same seed gives the same bytes".
@@ -83,6 +90,7 @@ struct World {
     stream: SimulatedStream,
     objects: Arc<MemoryStore>,
     state: MemoryState,
+    journals: Vec<Journal>,
 }
 
 impl World {
@@ -95,6 +103,7 @@ impl World {
             stream,
             objects: Arc::new(MemoryStore::new()),
             state: MemoryState::new(),
+            journals: (0..plan.handlers).map(|_| Journal::default()).collect(),
             plan,
         }
     }
@@ -133,12 +142,35 @@ impl World {
         }
         judge::checkpoints_behind_lake(&self.state.snapshot(), &self.objects.objects(), self.stream_id())?;
         let mut report = judge::lake(&self.objects.objects(), &self.stream.shards())?;
+        for (number, journal) in self.journals.iter().enumerate() {
+            let folder = format!("{}/", dead_letters(number));
+            let got = handler::judge(&journal.entries(), &self.objects.objects(), &folder, &self.stream.shards());
+            report.deliveries.push(got.map_err(|why| format!("handler {number}: {why}"))?);
+        }
         report.seconds = ((self.clock.wall_micros() - BEGINNING) / 1_000_000) as u64;
         Ok(report)
     }
 
     fn stream_id(&self) -> &str {
         "simulated/stream"
+    }
+
+    /// The handlers of a process.
+    fn handlers(&self, store: &Arc<FaultyStore>, clock: &Clock, seed: u64) -> Vec<HandlerParts> {
+        let faults = if self.plan.faults { HandlerFaults::MANY } else { HandlerFaults::NONE };
+        let parts = self.journals.iter().enumerate().map(|(number, journal)| {
+            let poison = Some(r#""item-13""#.to_owned());
+            let handler = SimulatedHandler::new(journal.clone(), clock.clone(), seed + number as u64, faults, poison);
+            let letters = StoredDeadLetters::new(store.clone(), clock.clone(), dead_letters(number));
+            let mut parts = HandlerParts::new(&format!("handler-{number}"), Arc::new(handler), Arc::new(letters));
+            parts.rules.lanes = 1 + number;
+            parts.rules.attempts = 3;
+            parts.rules.batch_size = 1 + seed as usize % 20;
+            parts.rules.batch_window = Duration::from_millis(seed % 3 * 400);
+            parts.timeout = Duration::from_secs(5);
+            parts
+        });
+        parts.collect()
     }
 
     /// Starts a worker: a process with a clock, connections and faults of its own.
@@ -167,11 +199,13 @@ impl World {
         let store = Arc::new(FaultyStore::new(self.objects.clone(), &clock, seed, store_faults));
         let state = Arc::new(FaultyState::new(Arc::new(self.state.clone()), clock.clone(), state_faults, seed));
         let stream = self.stream.clone();
+        let handlers = self.handlers(&store, &clock, seed);
         tokio::spawn(async move {
             let lake = Lake::open(store, clock.clone(), lake_settings(seed)).await?;
             let engine = Engine::new(Parts {
                 finder: Arc::new(stream),
                 lake,
+                handlers,
                 state,
                 clock: clock.clone(),
                 settings: EngineSettings {
@@ -186,6 +220,11 @@ impl World {
             engine.run(CancellationToken::new()).await
         })
     }
+}
+
+/// Where the dead letters of a handler are.
+fn dead_letters(handler: usize) -> String {
+    format!("_watershed/handlers/handler-{handler}/dead-letters")
 }
 
 /// Every process may roll differently: what is in the lake must not depend on it.
@@ -281,7 +320,7 @@ mod tests {
     #[test]
     fn a_calm_world_lands_everything() {
         for kinesis in [false, true] {
-            let report = check(Plan { seed: 1, kinesis, workers: 1, kills: 0, faults: false });
+            let report = check(Plan { seed: 1, kinesis, workers: 1, kills: 0, faults: false, handlers: 0 });
             assert!(report.rows > 20, "{report:?}");
         }
     }
@@ -290,7 +329,7 @@ mod tests {
     fn nothing_is_lost_or_doubled_by_kills_and_faults() {
         let (mut rows, mut kills) = (0, 0);
         for seed in seeds(0..16) {
-            let plan = Plan { seed, kinesis: seed % 2 == 1, workers: 1, kills: 12, faults: true };
+            let plan = Plan { seed, kinesis: seed % 2 == 1, workers: 1, kills: 12, faults: true, handlers: 0 };
             rows += check(plan).rows;
             kills += plan.kills;
         }
@@ -300,13 +339,30 @@ mod tests {
     #[test]
     fn workers_that_run_at_the_same_time_do_no_harm() {
         for seed in seeds(100..110) {
-            check(Plan { seed, kinesis: seed % 2 == 1, workers: 2, kills: 8, faults: true });
+            check(Plan { seed, kinesis: seed % 2 == 1, workers: 2, kills: 8, faults: true, handlers: 0 });
         }
     }
 
     #[test]
+    fn handlers_get_every_change_of_an_item_in_order() {
+        let (mut all, mut kills) = (Deliveries::default(), 0);
+        for seed in seeds(200..216) {
+            let workers = 1 + u32::from(seed % 4 == 0);
+            let plan = Plan { seed, kinesis: seed % 2 == 1, workers, kills: 8, faults: true, handlers: 2 };
+            for got in check(plan).deliveries {
+                all.handled += got.handled;
+                all.repeats += got.repeats;
+                all.given_up += got.given_up;
+            }
+            kills += plan.kills;
+        }
+        assert!(all.handled > 1000 && all.given_up > 0 && all.repeats > 0, "{all:?}");
+        println!("kills={kills} {all:?} never=0 reordered=0");
+    }
+
+    #[test]
     fn the_same_seed_gives_the_same_bytes() {
-        let plan = Plan { seed: 7, kinesis: true, workers: 2, kills: 6, faults: true };
+        let plan = Plan { seed: 7, kinesis: true, workers: 2, kills: 6, faults: true, handlers: 1 };
         assert_eq!(check(plan), check(plan));
     }
 }

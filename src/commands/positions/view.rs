@@ -67,9 +67,9 @@ pub(super) enum Lag {
 pub(super) fn streams(saved: Vec<Saved>, listed: &[Listed]) -> Vec<StreamView> {
     let mut by_stream: BTreeMap<String, Vec<Saved>> = BTreeMap::new();
     // Under this sink the engine remembers which streams an origin has had, not how far anything has come.
-    for saved in saved.into_iter().filter(|saved| saved.key.sink != STREAMS) {
+    for saved in saved.into_iter().filter(|saved| !is_of(&saved.key.sink, STREAMS)) {
         let known = by_stream.entry(saved.key.stream.clone()).or_default();
-        if (saved.key.shard.as_str(), saved.key.sink.as_str()) != DISCOVERED {
+        if saved.key.shard.as_str() != DISCOVERED.0 || !is_of(&saved.key.sink, DISCOVERED.1) {
             known.push(saved);
         }
     }
@@ -85,6 +85,11 @@ pub(super) fn streams(saved: Vec<Saved>, listed: &[Listed]) -> Vec<StreamView> {
     let note = (!listed.is_empty()).then_some("no longer a stream of the source");
     views.extend(by_stream.into_iter().map(|(id, saved)| StreamView { id, note, rows: rows(saved, None) }));
     views
+}
+
+/// Whether a sink's name is this one, the lake's, or that with a handler's name behind it.
+fn is_of(sink: &str, name: &str) -> bool {
+    sink.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 /// The shards in the order of the list, then those that are only in the state.
@@ -212,7 +217,9 @@ mod tests {
         let mark = saved(shard, sink, Checkpoint::Start(StartAt::Latest(1)));
         let mut other = saved("stream-1", STREAMS, Checkpoint::Start(StartAt::TrimHorizon));
         other.key.stream = "origin".into();
-        let views = streams(vec![other, mark], &[]);
+        let mut of_handler = [other.clone(), mark.clone()];
+        of_handler.iter_mut().for_each(|saved| saved.key.sink.push_str(":hook"));
+        let views = streams([vec![other, mark], of_handler.to_vec()].concat(), &[]);
         assert_eq!((views.len(), views[0].rows.len(), views[0].note), (1, 0, None));
     }
 }

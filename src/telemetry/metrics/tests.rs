@@ -15,6 +15,12 @@ fn busy() -> Metrics {
     metrics.files_written.with(["Reply"]).inc();
     metrics.file_bytes_written.with(["Reply"]).inc_by(4096);
     metrics.commit.with([]).observe(0.3);
+    for counter in [&metrics.delivered, &metrics.delivery_failures, &metrics.dead_letters] {
+        counter.with(["new-replies"]).inc();
+    }
+    metrics.delivery.with(["new-replies"]).observe(0.3);
+    metrics.delivery_lag.with(["new-replies"]).set(1.0);
+    metrics.undelivered.with(["new-replies"]).set(1.0);
     metrics
 }
 
