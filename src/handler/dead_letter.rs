@@ -37,6 +37,8 @@ pub struct DeadLetter {
     pub reason: String,
     /// When it was given up, RFC 3339.
     pub given_up_at: String,
+    /// The command that sends it again.
+    pub replay: String,
     /// The change's JSON as it came, in base64.
     pub payload_base64: String,
 }
@@ -50,7 +52,7 @@ impl DeadLetter {
     /// Of a change, now.
     pub fn new(handler: &str, change: &Change, attempts: u32, reason: &str, clock: &Clock) -> Self {
         let record = &change.record;
-        Self {
+        let letter = Self {
             handler: handler.to_owned(),
             table: change.table.to_string(),
             stream: change.stream.to_string(),
@@ -61,8 +63,10 @@ impl DeadLetter {
             attempts,
             reason: reason.to_owned(),
             given_up_at: rfc3339(clock.wall_micros()),
+            replay: String::new(),
             payload_base64: base64_simd::STANDARD.encode_to_string(&record.payload),
-        }
+        };
+        Self { replay: format!("watershed replay PIPELINE.toml {handler}/{}", letter.path()), ..letter }
     }
 
     /// From its JSON.
@@ -134,16 +138,37 @@ impl StoredDeadLetters {
     pub fn new(store: Arc<dyn ObjectStore>, clock: Clock, folder: impl Into<String>) -> Self {
         Self { store, clock, folder: folder.into() }
     }
+
+    /// The paths of all objects, below the folder.
+    pub(super) async fn paths(&self) -> Result<Vec<String>, String> {
+        let listed =
+            settle::list(&*self.store, &self.clock, &self.folder, None).await.map_err(|why| self.failed(why))?;
+        let below = |path: String| path.strip_prefix(&self.folder)?.strip_prefix('/').map(str::to_owned);
+        Ok(listed.into_iter().filter_map(|object| below(object.path)).collect())
+    }
+
+    /// One of them.
+    pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, String> {
+        let path = format!("{}/{path}", self.folder);
+        settle::read(&*self.store, &self.clock, &path).await.map_err(|why| self.failed(why))
+    }
+
+    /// Creates one; one that is there already stays.
+    pub(super) async fn put(&self, path: &str, body: Bytes) -> Result<(), String> {
+        let path = format!("{}/{path}", self.folder);
+        let kept = settle::settle(&*self.store, &self.clock, &path, body, |_| true).await;
+        kept.map(drop).map_err(|why| self.failed(why))
+    }
+
+    fn failed(&self, why: StoreError) -> String {
+        format!("dead letters in {}: {why}", self.describe())
+    }
 }
 
 impl DeadLetters for StoredDeadLetters {
     fn bury<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move {
-            let path = format!("{}/{}", self.folder, letter.path());
-            // Whoever was there first kept the same change.
-            let kept = settle::settle(&*self.store, &self.clock, &path, letter.to_bytes(), |_| true).await;
-            kept.map(drop).map_err(|error: StoreError| format!("dead letters in {}: {error}", self.describe()))
-        })
+        // Whoever was there first kept the same change.
+        Box::pin(async move { self.put(&letter.path(), letter.to_bytes()).await })
     }
 
     fn describe(&self) -> String {
