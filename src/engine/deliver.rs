@@ -24,6 +24,7 @@ use crate::checkpoint::{Checkpoint, StateError};
 use crate::decode::envelope;
 use crate::handler::dead_letter::DeadLetter;
 use crate::handler::lanes::{GivenUp, Lanes};
+use crate::handler::repeats::Judged;
 use crate::handler::{Change, HandlerError, Outcome};
 use crate::source::reader::{ReadError, ShardReader};
 use crate::telemetry::health::Watched;
@@ -188,7 +189,14 @@ impl Deliver {
         if !self.sink.wants(&record, &table) {
             return None;
         }
-        Change::read(record, table, self.task.stream_id.clone(), self.task.shard.clone()).ok()
+        let change = Change::read(record, table, self.task.stream_id.clone(), self.task.shard.clone()).ok()?;
+        let reason = match self.sink.judge(&change, self.time()) {
+            Judged::New => return Some(change),
+            Judged::Repeat => "repeat",
+            Judged::Stale => "stale",
+        };
+        self.task.shared.metrics.dropped_changes.with([&self.sink.parts.name, reason]).inc();
+        None
     }
 
     fn push(&mut self, change: Change) {

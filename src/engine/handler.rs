@@ -12,7 +12,8 @@ use crate::change::{Record, ShardId, TableName};
 use crate::handler::circuit::Circuit;
 use crate::handler::dead_letter::DeadLetters;
 use crate::handler::lanes::LaneRules;
-use crate::handler::{Handler, HandlerError, Limits};
+use crate::handler::repeats::{Judged, Repeats};
+use crate::handler::{Change, Handler, HandlerError, Limits};
 
 /// Whether a handler wants a record.
 pub type Filter = Arc<dyn Fn(&Record) -> bool + Send + Sync>;
@@ -34,6 +35,10 @@ pub struct HandlerParts {
     pub maximum_record_age: Duration,
     /// How long a call may take.
     pub timeout: Duration,
+    /// How long a change that comes twice is recognised (Kinesis); `None`: not at all.
+    pub dedupe_window: Option<Duration>,
+    /// Whether a change older than one of its item that came before is dropped (Kinesis).
+    pub drop_stale: bool,
     /// Where changes go that it is given up with.
     pub dead_letters: Arc<dyn DeadLetters>,
 }
@@ -57,6 +62,8 @@ impl HandlerParts {
             rules,
             maximum_record_age: Duration::from_secs(24 * 3600),
             timeout: Duration::from_secs(30),
+            dedupe_window: None,
+            drop_stale: false,
             dead_letters,
         }
     }
@@ -71,6 +78,7 @@ pub(super) struct HandlerSink {
     /// The circuit has closed.
     closed: Notify,
     began: Instant,
+    repeats: Mutex<Repeats>,
     /// How long the oldest change of each shard has waited.
     lags: Mutex<HashMap<ShardId, Duration>>,
 }
@@ -79,7 +87,8 @@ impl HandlerSink {
     pub(super) fn new(mut parts: HandlerParts, memory: usize, now: Instant) -> Self {
         parts.rules.limits = parts.handler.limits();
         let (circuit, closed) = (Mutex::default(), Notify::new());
-        Self { parts, budget: Budget::new(memory), circuit, closed, began: now, lags: Mutex::default() }
+        let repeats = Mutex::new(Repeats::new(parts.dedupe_window, parts.drop_stale));
+        Self { parts, budget: Budget::new(memory), circuit, closed, began: now, repeats, lags: Mutex::default() }
     }
 
     /// A moment as the time of lanes and circuit.
@@ -128,6 +137,11 @@ impl HandlerSink {
             let why = missed.map(ToString::to_string).unwrap_or_default();
             tracing::error!(handler = name, why, "the target can't be reached; the circuit is open, changes wait");
         }
+    }
+
+    /// Whether a change came before; see [`Repeats`].
+    pub(super) fn judge(&self, change: &Change, now: Duration) -> Judged {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner).judge(change, now)
     }
 
     /// Notes how long the oldest change of a shard has waited, and answers the longest of all shards.

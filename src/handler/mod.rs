@@ -11,6 +11,7 @@ pub mod change;
 pub mod circuit;
 pub mod dead_letter;
 pub mod lanes;
+pub mod repeats;
 pub mod replay;
 
 use std::time::Duration;

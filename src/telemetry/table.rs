@@ -65,6 +65,7 @@ metrics! {
     DELIVERED: "delivered_total", Counter, "", ["handler"], "Changes that a handler has handled";
     DELIVERY_FAILURES: "delivery_failures_total", Counter, "", ["handler"], "Changes in calls of a handler that failed, or that it failed; they are tried again or given up";
     DEAD_LETTERS: "dead_letters_total", Counter, "", ["handler"], "Changes that a handler was given up with and that are in its dead letters";
+    DROPPED_CHANGES: "dropped_changes_total", Counter, "", ["handler", "reason"], "Changes that a handler did not get because they came before (repeat), or a later one of their item did (stale)";
     DELIVERY: "delivery_seconds", Histogram, "seconds", ["handler"], "Time that a call of a handler takes";
     DELIVERY_LAG: "delivery_lag_seconds", Gauge, "seconds", ["handler"], "How long the oldest change has waited that a handler has received and not handled; the worst of its shards";
     UNDELIVERED: "undelivered_bytes", Gauge, "bytes", ["handler"], "Bytes in memory of changes that wait for a handler";

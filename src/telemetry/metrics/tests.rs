@@ -18,6 +18,7 @@ fn busy() -> Metrics {
     for counter in [&metrics.delivered, &metrics.delivery_failures, &metrics.dead_letters] {
         counter.with(["new-replies"]).inc();
     }
+    metrics.dropped_changes.with(["new-replies", "stale"]).inc();
     metrics.delivery.with(["new-replies"]).observe(0.3);
     metrics.delivery_lag.with(["new-replies"]).set(1.0);
     metrics.undelivered.with(["new-replies"]).set(1.0);
