@@ -142,6 +142,30 @@ pub enum Command {
         #[arg(value_name = "PIPELINE.toml")]
         pipeline: PathBuf,
     },
+
+    /// Send a handler's dead letters again
+    #[command(
+        long_about = "Sends the changes again that a handler was given up with, in the order of each item, and marks those \
+            that were taken as done. One that fails again stays, and holds back the later ones of its item.\n\n\
+            The pipeline may run meanwhile. What an item became since may have been delivered before.",
+        after_long_help = concat!(
+            "Examples:\n",
+            "  watershed replay forum.toml new-replies\n",
+            "  watershed replay forum.toml new-replies/5d41402abc4b2a76/021100000000003218256368-0000000000.json\n\n",
+            "Exit codes:\n",
+            "  0  all were taken, or there were none\n",
+            "  1  some failed again, or it failed while it ran\n",
+            "  2  the command line or the pipeline file is wrong"
+        )
+    )]
+    Replay {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE.toml")]
+        pipeline: PathBuf,
+        /// A handler, or one of its letters as the letter itself names it: HANDLER/PATH
+        #[arg(value_name = "DEADLETTER")]
+        letters: String,
+    },
 }
 
 #[cfg(test)]
@@ -167,7 +191,8 @@ mod tests {
             ("watershed check a.toml b.toml", Command::Check { pipelines: vec!["a.toml".into(), "b.toml".into()] }),
             ("watershed tail a.toml --json", Command::Tail { pipeline: pipeline.clone(), json: true }),
             ("watershed schema a.toml", Command::Schema { pipeline: pipeline.clone() }),
-            ("watershed positions a.toml", Command::Positions { pipeline }),
+            ("watershed positions a.toml", Command::Positions { pipeline: pipeline.clone() }),
+            ("watershed replay a.toml hook/x", Command::Replay { pipeline, letters: "hook/x".into() }),
         ];
         for (line, command) in cases {
             assert_eq!(parse(line).unwrap(), Cli { verbose: 0, log_format: LogFormat::Text, command }, "{line}");

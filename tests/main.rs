@@ -9,6 +9,7 @@ mod harness;
 mod dynamodb;
 mod faults;
 mod history;
+mod handlers;
 mod hostile;
 mod kill;
 mod kinesis;
