@@ -151,7 +151,8 @@ fn work(endpoint: &Endpoint, changes: u32, more: &str) -> Work {
         let keys = json!({"Id": {"S": format!("item-{item}")}});
         let new = json!({"Id": {"S": format!("item-{item}")}, "Version": {"N": version.to_string()}});
         let dynamodb = json!({"ApproximateCreationDateTime": at(), "Keys": keys, "NewImage": new});
-        let change = json!({"eventID": number.to_string(), "eventName": "MODIFY", "tableName": "T", "dynamodb": dynamodb});
+        let change =
+            json!({"eventID": number.to_string(), "eventName": "MODIFY", "tableName": "T", "dynamodb": dynamodb});
         files[(item % FILES) as usize] += &format!("{change}\n");
     }
     for (number, text) in files.iter().enumerate() {
@@ -206,7 +207,10 @@ fn a_bad_endpoint_and_twenty_kills_lose_and_reorder_nothing() {
     }
     wait_for("the end", Duration::from_secs(600), || (!daemon.is_running()).then_some(()));
     daemon.wait().expect(0);
-    let (taken, calls) = { let state = endpoint.state(); (state.taken.clone(), state.calls) };
+    let (taken, calls) = {
+        let state = endpoint.state();
+        (state.taken.clone(), state.calls)
+    };
     let repeats = judge(&taken, CHANGES);
     let given_up = files_below(&work.path("lake/_watershed/handlers"));
     assert!(given_up.is_empty(), "{given_up:?}");

@@ -8,8 +8,8 @@ mod harness;
 
 mod dynamodb;
 mod faults;
-mod history;
 mod handlers;
+mod history;
 mod hostile;
 mod kill;
 mod kinesis;

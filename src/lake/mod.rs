@@ -26,6 +26,8 @@ pub mod partition;
 pub mod placement;
 mod publish;
 pub mod range;
+#[cfg(test)]
+mod range_model;
 pub mod registry;
 pub mod roll;
 pub mod rows;
