@@ -7,13 +7,13 @@ use super::*;
 
 /// Few names and texts, so that patterns and events meet.
 fn name() -> impl Strategy<Value = String> {
-    let names = ["a", "b", "c", "a.b", "b\"", "é", "type", "Type", "userIdentity", "a!"];
-    proptest::sample::select(&names[..]).prop_map(str::to_owned)
+    const NAMES: [&str; 10] = ["a", "b", "c", "a.b", "b\"", "é", "type", "Type", "userIdentity", "a!"];
+    proptest::sample::select(&NAMES[..]).prop_map(str::to_owned)
 }
 
 fn text() -> impl Strategy<Value = String> {
-    let texts = ["", "x", "X", "xy", "xyx", "é", "É", "*", "\\", "a\n\"", "1", "😀x"];
-    proptest::sample::select(&texts[..]).prop_map(str::to_owned)
+    const TEXTS: [&str; 12] = ["", "x", "X", "xy", "xyx", "é", "É", "*", "\\", "a\n\"", "1", "😀x"];
+    proptest::sample::select(&TEXTS[..]).prop_map(str::to_owned)
 }
 
 fn number() -> impl Strategy<Value = Value> {

@@ -4,7 +4,7 @@ use super::matcher::{Leaf, Matcher};
 use super::parse::Pattern;
 
 /// Where Lambda and the Streams API spell two members differently.
-const IDENTITY: &str = "userIdentity";
+pub(super) const IDENTITY: &str = "userIdentity";
 
 /// The member that Lambda adds to a record.
 const SOURCE_ARN: &str = "eventSourceARN";
@@ -93,7 +93,6 @@ impl Compiled {
     fn add_node(&mut self, parent: usize, step: &str) -> usize {
         let node = self.nodes.len();
         self.nodes.push(Node { top: parent == ROOT, identity: parent == ROOT && step == IDENTITY, ..Node::default() });
-        let step = self.nodes[parent].spelling(step);
         self.nodes[parent].children.push((step.into(), node));
         node
     }
@@ -141,18 +140,16 @@ impl Compiled {
 
     fn child(&self, node: usize, step: &str) -> Option<usize> {
         let node = &self.nodes[node];
-        let step = node.spelling(step);
+        let step = if node.identity { identity_member(step) } else { step };
         node.children.iter().find(|(child, _)| **child == *step).map(|(_, child)| *child)
     }
 }
 
-impl Node {
-    /// Lambda's spelling of a step.
-    fn spelling<'a>(&self, step: &'a str) -> &'a str {
-        match step {
-            "Type" if self.identity => "type",
-            "PrincipalId" if self.identity => "principalId",
-            _ => step,
-        }
+/// Lambda's spelling of a member of `userIdentity`.
+pub(super) fn identity_member(name: &str) -> &str {
+    match name {
+        "Type" => "type",
+        "PrincipalId" => "principalId",
+        other => other,
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Extensions;
+use super::compile::{IDENTITY, identity_member};
 use super::error::{Fault, PatternError};
 use super::matcher::Matcher;
 use crate::decode::json::{Cursor, Elements, MAX_DEPTH, Malformed, Members, Text};
@@ -158,7 +159,7 @@ impl<'a> Parser<'a> {
         if matchers.is_empty() {
             return Err(Fault::new(start, "the array is empty", "write at least one value into it"));
         }
-        let path = self.path.join(".");
+        let path = in_lambdas_spelling(self.path.join("."));
         for rule in rules {
             rule.insert(path.clone(), self.fields.len());
         }
@@ -227,6 +228,13 @@ impl<'a> Parser<'a> {
 fn unicode(at: usize, text: Text<'_>) -> Result<String, Fault> {
     let decoded = text.decode().map(|text| text.into_owned());
     decoded.ok_or_else(|| Fault::new(at, "the string is no Unicode text", "write `\\u` surrogates in pairs"))
+}
+
+/// The members of `userIdentity` as Lambda spells them.
+fn in_lambdas_spelling(path: String) -> String {
+    let Some(member) = path.strip_prefix(IDENTITY).and_then(|rest| rest.strip_prefix('.')) else { return path };
+    let (first, rest) = member.split_at(member.find('.').unwrap_or(member.len()));
+    format!("{IDENTITY}.{}{rest}", identity_member(first))
 }
 
 fn is_reserved(name: &str) -> bool {

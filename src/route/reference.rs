@@ -69,7 +69,9 @@ fn unfold<'a>(path: &str, pattern: &'a Value, rules: &mut Vec<BTreeMap<String, &
                 }
             }
             Value::Array(matchers) => {
-                rules.iter_mut().for_each(|rule| drop(rule.insert(join(path, name), matchers)));
+                for rule in rules.iter_mut() {
+                    rule.insert(join(path, name), matchers);
+                }
             }
             object => unfold(&join(path, name), object, rules),
         }
