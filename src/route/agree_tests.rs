@@ -122,6 +122,48 @@ fn collect(path: &str, pattern: &Value, out: &mut Vec<String>) {
     }
 }
 
+/// Events that are little else than arrays of objects, of few names and values.
+fn array_event() -> impl Strategy<Value = Value> {
+    let value = || proptest::sample::select(vec![json!("x"), json!("y"), json!(["x", "y"])]);
+    let leaves = proptest::collection::vec((proptest::sample::select(vec!["a", "b", "c"]), value()), 1..3);
+    let leaves = leaves.prop_map(|members| members.into_iter().collect::<Value>());
+    leaves.prop_recursive(3, 24, 4, |inner| {
+        let list = proptest::collection::vec(inner.clone(), 1..4).prop_map(Value::Array);
+        let lists = proptest::collection::vec((proptest::sample::select(vec!["b", "l", "m"]), list.clone()), 1..3);
+        let both = (inner.clone(), lists).prop_map(|(mut object, lists)| {
+            lists.into_iter().for_each(|(name, list)| object[name] = list);
+            object
+        });
+        let nested = (inner, list).prop_map(|(mut object, list)| {
+            object["l"] = json!([list.clone(), "x", list]);
+            object
+        });
+        prop_oneof![5 => both, 1 => nested]
+    })
+}
+
+/// Patterns that ask for several members of such objects.
+fn array_pattern() -> impl Strategy<Value = Value> {
+    let matchers = proptest::sample::select(vec![
+        json!(["x"]),
+        json!(["x"]),
+        json!(["y"]),
+        json!([{"exists": false}]),
+        json!(["x", {"exists": false}]),
+        json!([{"anything-but": "x"}]),
+    ]);
+    let leaves = proptest::collection::vec((proptest::sample::select(vec!["a", "b", "c"]), matchers), 1..4);
+    let leaves = leaves.prop_map(|members| members.into_iter().collect::<Value>());
+    leaves.prop_recursive(3, 6, 2, |inner| {
+        (inner.clone(), proptest::sample::select(vec!["b", "l", "l", "m"]), inner).prop_map(
+            |(mut object, name, within)| {
+                object[name] = within;
+                object
+            },
+        )
+    })
+}
+
 /// Writes a value with white space and escapes wherever `odd` says so.
 fn write(value: &Value, odd: &mut impl Iterator<Item = u8>, out: &mut String) {
     const SPACES: [&str; 4] = ["", "", " ", "\n\t"];
@@ -159,7 +201,7 @@ fn write_text(text: &str, odd: &mut impl Iterator<Item = u8>, out: &mut String) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn bytes_are_matched_like_trees(pattern in pattern(), events in prop::collection::vec(event(), 1..6), odd: Vec<u8>) {
@@ -172,6 +214,17 @@ proptest! {
             write(&event, &mut odd, &mut record);
             let expected = reference::matches(&pattern, &event);
             prop_assert_eq!(filter.matches(record.as_bytes(), None), Ok(expected), "{} {}", text, record);
+        }
+    }
+
+    #[test]
+    fn elements_of_arrays_are_chosen_like_those_of_trees(
+        pattern in array_pattern(), events in prop::collection::vec(array_event(), 1..12),
+    ) {
+        let filter = Filter::parse(&[&pattern.to_string()], Extensions::default()).unwrap();
+        for event in events {
+            let (record, expected) = (event.to_string(), reference::matches(&pattern, &event));
+            prop_assert_eq!(filter.matches(record.as_bytes(), None), Ok(expected), "{} {}", pattern, record);
         }
     }
 
