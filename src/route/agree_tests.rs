@@ -192,7 +192,7 @@ fn write(value: &Value, odd: &mut impl Iterator<Item = u8>, out: &mut String) {
 }
 
 fn write_text(text: &str, odd: &mut impl Iterator<Item = u8>, out: &mut String) {
-    if odd.next().unwrap_or(0) % 3 != 0 {
+    if !odd.next().unwrap_or(0).is_multiple_of(3) {
         return out.push_str(&serde_json::to_string(text).unwrap());
     }
     out.push('"');

@@ -40,7 +40,7 @@ pub(super) enum Matcher {
     AnythingBut(Box<[Matcher]>),
     Numeric(Range<f64>),
     /// The extension `number`: a string or number that is a decimal in this range.
-    Decimal(Range<Box<str>>),
+    Decimal(Range<String>),
     /// Any value.
     Present,
     /// No value at all: not for values to please.

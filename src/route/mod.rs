@@ -78,8 +78,8 @@ impl Filter {
     ///
     /// # Errors
     /// [`Malformed`] if what was read is no JSON object, is nested more than 128 levels deep, or has more combinations of
-    /// array elements than can be tried. Of changes that the engine delivers only the last can be; it has read the
-    /// others' envelopes before.
+    /// array elements than can be tried. That is not a "no": what can't be read may be what the handler waits for. A
+    /// change whose envelope was read may still be broken inside of an image.
     pub fn matches(&self, payload: &[u8], event_source_arn: Option<&str>) -> Result<bool, Malformed> {
         match &self.compiled {
             Some(compiled) => walk::matches(compiled, payload, event_source_arn),

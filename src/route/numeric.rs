@@ -50,7 +50,7 @@ impl Range<f64> {
     }
 }
 
-impl Range<Box<str>> {
+impl Range<String> {
     /// The same for decimals of any size, given as text.
     pub(super) fn contains_decimal(&self, text: &str) -> bool {
         let number = Decimal::parse(text);

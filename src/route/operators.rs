@@ -202,7 +202,7 @@ impl Parser<'_> {
             let cure = "write it there: `{\"total\": {\"N\": [{\"number\": [\">\", \"10\"]}]}}`";
             return Err(Fault::new(at, "`number` compares DynamoDB numbers, which stand below `N` or `NS`", cure));
         }
-        let less = |one: &Box<str>, other: &Box<str>| {
+        let less = |one: &String, other: &String| {
             let order = Decimal::parse(one).zip(Decimal::parse(other)).map(|(one, other)| one.compare(&other));
             order.is_some_and(|order| order.is_lt())
         };
@@ -220,7 +220,7 @@ impl Parser<'_> {
     }
 
     /// Takes a number of any size, as a string or as a number.
-    fn decimal(&mut self) -> Result<Box<str>, Fault> {
+    fn decimal(&mut self) -> Result<String, Fault> {
         let at = self.place();
         let text = match self.cursor.peek() {
             Some(b'"') => self.string()?,
@@ -228,7 +228,7 @@ impl Parser<'_> {
             _ => String::new(),
         };
         match Decimal::parse(&text) {
-            Some(_) => Ok(text.into()),
+            Some(_) => Ok(text),
             None => Err(Fault::new(at, "a decimal number is expected", "write it as DynamoDB does: `\"19.99\"`")),
         }
     }
@@ -259,9 +259,9 @@ impl Parser<'_> {
         let bound = |comparison: &str, at: &N| Some(Bound { at: at.clone(), included: comparison.ends_with('=') });
         match sides.as_slice() {
             [] => Err(Fault::new(start, "the array is empty", RANGE_FORM)),
-            [(_, comparison, at)] => Ok(match comparison.as_bytes()[0] {
-                b'<' => Range { from: None, to: bound(comparison, at) },
-                b'>' => Range { from: bound(comparison, at), to: None },
+            [(_, comparison, at)] => Ok(match comparison.as_str() {
+                "<" | "<=" => Range { from: None, to: bound(comparison, at) },
+                ">" | ">=" => Range { from: bound(comparison, at), to: None },
                 _ => Range { from: bound("=", at), to: bound("=", at) },
             }),
             [(_, from, low), (at, to, high), ..] => {

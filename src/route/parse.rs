@@ -72,7 +72,8 @@ impl Pattern {
     /// # Errors
     /// As [`Pattern::parse`].
     pub fn parse_with(text: &str, extensions: Extensions) -> Result<Self, PatternError> {
-        let mut parser = Parser { cursor: Cursor::new(text), path: Vec::new(), fields: Vec::new(), extensions };
+        let mut parser =
+            Parser { cursor: Cursor::new(text), path: Vec::new(), depth: 0, fields: Vec::new(), extensions };
         parser.pattern().map_err(|fault| fault.within(text, &parser.path))
     }
 }
@@ -85,6 +86,8 @@ pub(super) struct Parser<'a> {
     /// The steps to the field that is being read.
     pub(super) path: Vec<String>,
     pub(super) extensions: Extensions,
+    /// How many objects are open, those of `$or` included.
+    depth: usize,
     fields: Vec<Field>,
 }
 
@@ -108,9 +111,10 @@ impl<'a> Parser<'a> {
 
     /// Reads an object's fields into all of `rules`.
     fn object(&mut self, rules: &mut Vec<Rule>, inside_or: bool) -> Result<(), Fault> {
-        if self.path.len() >= MAX_DEPTH {
+        if self.depth >= MAX_DEPTH {
             return Err(self.fault("it is nested too deeply", format!("use fewer than {MAX_DEPTH} levels")));
         }
+        self.depth += 1;
         let start = self.place();
         let mut members = Members::open(&mut self.cursor)?;
         let mut empty = true;
@@ -142,6 +146,7 @@ impl<'a> Parser<'a> {
         if empty {
             return Err(Fault::new(start, "the object is empty", "write a field into it, or leave it out"));
         }
+        self.depth -= 1;
         Ok(())
     }
 

@@ -144,6 +144,7 @@ fn size_and_depth_of_patterns_are_bounded() {
     assert!(Pattern::parse(&nested(128)).is_ok());
     assert!(error(&nested(129)).contains("nested too deeply"));
     assert!(error(&nested(100_000)).contains("nested too deeply"));
+    assert!(error(&r#"{"$or":["#.repeat(100_000)).contains("nested too deeply"));
     let branches = |count: usize| vec![r#""$or":[{"a":["1"]},{"b":["2"]}]"#; count].join(",");
     assert!(Pattern::parse(&format!("{{{}}}", branches(9))).is_ok());
     assert!(error(&format!("{{{}}}", branches(100))).contains("combine in too many ways"));
