@@ -24,6 +24,7 @@ pub mod engine;
 pub mod handler;
 pub mod lake;
 pub mod pipeline;
+pub mod route;
 mod signal;
 pub mod source;
 pub mod telemetry;
