@@ -8,6 +8,7 @@
 //! ```
 
 pub mod change;
+pub mod kinds;
 
 use std::time::Duration;
 

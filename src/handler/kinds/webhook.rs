@@ -1,0 +1,3 @@
+//! How are changes sent to an HTTP endpoint?
+
+pub mod address;
