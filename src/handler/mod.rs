@@ -8,7 +8,9 @@
 //! ```
 
 pub mod change;
+pub mod claim_check;
 pub mod kinds;
+pub mod payload;
 
 use std::time::Duration;
 

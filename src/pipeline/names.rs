@@ -130,7 +130,7 @@ fn is_arn_part(part: &str) -> bool {
     !part.is_empty() && part.len() <= 1024 && part.bytes().all(|b| b.is_ascii_graphic())
 }
 
-pub(super) fn is_name(text: &str, least: usize, most: usize) -> bool {
+fn is_name(text: &str, least: usize, most: usize) -> bool {
     (least..=most).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }

@@ -14,6 +14,7 @@ use super::spec::*;
 use super::targets::{Written, on_failure, written};
 use super::text::quote;
 use super::toml_json::json_of_table;
+use crate::handler::payload::Template;
 
 /// Reads a file that the pipeline file names; else says why it can't be read.
 pub(super) type Open<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
@@ -117,6 +118,9 @@ fn payload(section: &Section<'_>, report: &Report<'_>, open: Open<'_>, of: Optio
         report.problem_at(&path, "there is a `format` too", None, Some("keep one of the two".to_owned()));
     }
     if let Some(template) = template.and_then(|template| resolve(report, open, &path, template)) {
+        if let Err(why) = Template::compile(&template) {
+            report.problem_at(&path, why.to_string(), None, None);
+        }
         return Payload::Template(template);
     }
     format.unwrap_or(if of == Some(Type::Lambda) { Payload::Lambda } else { Payload::Change })

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::field::Refusal;
-use super::names::{attribute_name, is_name, table_ref};
+use super::names::{attribute_name, table_ref};
 use super::places::{folder, lake_path};
 use super::spec::{LakePath, OnFailure, SecretRef};
 use super::text::quote;

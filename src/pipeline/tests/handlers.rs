@@ -254,3 +254,14 @@ fn what_is_no_list_of_tables() {
         "3:39: source.batch_size: unknown key; it is a key of `[[handlers]]`\n",
     );
 }
+
+#[test]
+fn a_template_is_compiled() {
+    wrong(
+        "[[handlers]]\nname = 'x'\ntype = 'log'\ntemplate = '{% if op %}'\nformat = 'change'",
+        "
+7:12: handlers[0].template: there is a `format` too; keep one of the two
+7:12: handlers[0].template: line 1 of the template: syntax error: unexpected end of input, expected end of block
+",
+    );
+}
