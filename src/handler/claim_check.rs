@@ -1,6 +1,7 @@
 //! Where does a payload go that is too large for its target, and what does the target get instead?
 
 use bytes::Bytes;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Change, HandlerError};
@@ -8,6 +9,16 @@ use crate::lake::store::{ObjectStore, StoreError};
 
 /// The folder of all payloads, in the lake.
 pub const FOLDER: &str = "_watershed/payloads";
+
+#[derive(Serialize)]
+struct Reference<'a> {
+    reference: String,
+    bytes: usize,
+    sha256: String,
+    id: String,
+    table: &'a str,
+    op: &'a str,
+}
 
 /// Keeps the payload in the lake under the delivery's id, once, and answers a reference to it:
 ///
@@ -40,15 +51,16 @@ pub async fn claim_check(
     }
     let digest: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
     let envelope = change.envelope().map_err(|why| HandlerError::Refused(why.to_string()))?;
-    let reference = serde_json::json!({
-        "reference": format!("{}/{path}", store.describe()),
-        "bytes": body.len(),
-        "sha256": digest,
-        "id": id,
-        "table": &*change.table,
-        "op": envelope.event_name,
-    });
-    Ok(reference.to_string())
+    let reference = Reference {
+        reference: format!("{}/{path}", store.describe()),
+        bytes: body.len(),
+        sha256: digest,
+        id,
+        table: &change.table,
+        op: &envelope.event_name,
+    };
+    // Strings and numbers always serialise.
+    Ok(serde_json::to_string(&reference).unwrap_or_default())
 }
 
 fn failed(error: StoreError) -> HandlerError {

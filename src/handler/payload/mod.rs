@@ -88,7 +88,7 @@ fn time(micros: Option<i64>) -> Option<String> {
 }
 
 /// A JSON string. A string always serialises.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
