@@ -1,5 +1,7 @@
 //! Puts a pipeline together from its file: which source, lake and state are behind the seams of the engine.
 
+mod handlers;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -37,23 +39,27 @@ pub enum AssemblyError {
     /// The state refuses.
     #[error("state: {0}")]
     State(#[from] StateError),
+    /// A handler can't be made: its name, and why.
+    #[error("handler {0}: {1}")]
+    Handler(String, String),
 }
 
 /// Builds the parts of one pipeline. AWS clients are made when a part needs them, and not before.
 pub struct Assembly<'a> {
     pipeline: &'a Pipeline,
     clock: Clock,
-    aws: tokio::sync::OnceCell<Aws>,
+    aws: tokio::sync::OnceCell<Arc<Aws>>,
+    store: tokio::sync::OnceCell<Arc<dyn ObjectStore>>,
 }
 
 impl<'a> Assembly<'a> {
     /// For the pipeline of a file.
     pub fn new(pipeline: &'a Pipeline, clock: Clock) -> Self {
-        Self { pipeline, clock, aws: tokio::sync::OnceCell::new() }
+        Self { pipeline, clock, aws: tokio::sync::OnceCell::new(), store: tokio::sync::OnceCell::new() }
     }
 
-    async fn aws(&self) -> Result<&Aws, AwsError> {
-        self.aws.get_or_try_init(Aws::load).await
+    async fn aws(&self) -> Result<&Arc<Aws>, AwsError> {
+        self.aws.get_or_try_init(async || Ok(Arc::new(Aws::load().await?))).await
     }
 
     /// The streams of the source.
@@ -73,13 +79,23 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    /// The lake, opened; its store has been proven to create exclusively.
-    pub async fn lake(&self) -> Result<Arc<Lake>, AssemblyError> {
+    /// The lake's store; it has been proven to create exclusively.
+    pub async fn store(&self) -> Result<Arc<dyn ObjectStore>, AssemblyError> {
+        self.store.get_or_try_init(|| self.open_store()).await.cloned()
+    }
+
+    async fn open_store(&self) -> Result<Arc<dyn ObjectStore>, AssemblyError> {
         let store: Arc<dyn ObjectStore> = match &self.pipeline.lake.path {
             LakePath::Folder(folder) => Arc::new(FolderStore::open(folder, &self.clock).await?),
             LakePath::S3 { bucket, prefix } => Arc::new(S3Store::new(self.aws().await?.s3().clone(), bucket, prefix)),
         };
         probe(&*store, &self.clock).await?;
+        Ok(store)
+    }
+
+    /// The lake, opened.
+    pub async fn lake(&self) -> Result<Arc<Lake>, AssemblyError> {
+        let store = self.store().await?;
         let settings = self.lake_settings().await?;
         Ok(Lake::open(store, self.clock.clone(), settings).await?)
     }

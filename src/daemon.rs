@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assembly::{Assembly, AssemblyError};
 use crate::clock::Clock;
+use crate::engine::handler::HandlerParts;
 use crate::engine::totals::{Counts, Totals};
 use crate::engine::{Engine, EngineError, Parts};
+use crate::handler::Handler;
 use crate::pipeline::spec::{Origin, Pipeline};
 use crate::signal::told_to_stop;
 use crate::telemetry::Metrics;
@@ -45,6 +47,65 @@ pub enum RunError {
 
 /// Runs a pipeline until its end, a signal, or an error, and writes a summary of what became durable to `out`.
 pub async fn run(pipeline: &Pipeline, once: bool, out: &mut dyn Write) -> Result<(), RunError> {
+    run_with(pipeline, once, Vec::new(), out).await
+}
+
+/// The same, with handlers of your own beside those of the pipeline file. Each has a name that no other has: its positions
+/// are kept under it, and its dead letters are in the lake.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use watershed::handler::{Delivery, Handler, HandlerError, Outcome};
+///
+/// /// Counts the changes of each kind.
+/// #[derive(Default)]
+/// struct Count(Mutex<std::collections::BTreeMap<String, u64>>);
+///
+/// impl Handler for Count {
+///     fn handle<'a>(
+///         &'a self,
+///         delivery: &'a Delivery,
+///     ) -> watershed::BoxFuture<'a, Result<Outcome, HandlerError>> {
+///         Box::pin(async move {
+///             for change in &delivery.changes {
+///                 let envelope = change.envelope().map_err(|why| HandlerError::Refused(why.to_string()))?;
+///                 let mut counts = self.0.lock().unwrap();
+///                 *counts.entry(envelope.event_name.to_string()).or_default() += 1;
+///             }
+///             Ok(Outcome::Done)
+///         })
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// let text = format!(
+///     r#"
+///     name = "counted"
+///     state = "folder:{0}/state"
+///     [source]
+///     type = "file"
+///     path = "pipelines/quickstart"
+///     [lake]
+///     path = "{0}/lake"
+///     "#,
+///     folder.path().display()
+/// );
+/// let pipeline = watershed::pipeline::read("counted.toml", &text).expect("no mistakes");
+/// let count = Arc::new(Count::default());
+/// let handlers: Vec<(&str, Arc<dyn Handler>)> = vec![("count", count.clone())];
+/// let run = watershed::daemon::run_with(&pipeline, true, handlers, &mut std::io::sink());
+/// tokio::runtime::Runtime::new()?.block_on(run)?;
+/// assert_eq!(count.0.lock().unwrap()["INSERT"], 947);
+/// # Ok(())
+/// # }
+/// ```
+pub async fn run_with(
+    pipeline: &Pipeline,
+    once: bool,
+    own: Vec<(&str, Arc<dyn Handler>)>,
+    out: &mut dyn Write,
+) -> Result<(), RunError> {
     let clock = Clock::system();
     let assembly = Assembly::new(pipeline, clock.clone());
     let metrics = Metrics::new();
@@ -53,10 +114,19 @@ pub async fn run(pipeline: &Pipeline, once: bool, out: &mut dyn Write) -> Result
     let serving = serve(pipeline, &metrics, &health, &clock, &stop).await?;
     // The state first: it keeps a second process out before that does anything.
     let state = assembly.state().await?;
+    let mut handlers = assembly.handlers().await?;
+    for (name, handler) in own {
+        if handlers.iter().any(|known| &*known.name == name) {
+            let why = "there are two of this name, and positions are kept under it".to_owned();
+            return Err(AssemblyError::Handler(name.to_owned(), why).into());
+        }
+        let letters = Arc::new(assembly.letters_in_lake(name).await?);
+        handlers.push(HandlerParts::new(name, handler, letters));
+    }
     let engine = Engine::new(Parts {
         finder: assembly.finder().await?,
         lake: assembly.lake().await?,
-        handlers: Vec::new(),
+        handlers,
         state,
         clock: clock.clone(),
         settings: assembly.engine_settings(once),

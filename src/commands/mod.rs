@@ -1,14 +1,16 @@
 //! The commands that only look: what comes ([`tail`]), which columns it would get ([`schema`]), how far it has come
-//! ([`positions`]). None of them writes to the state or the lake.
+//! ([`positions`]). None of them writes to the state or the lake. [`replay`] sends dead letters again.
 
 mod change;
 mod follow;
 mod positions;
+mod replay;
 mod schema;
 mod tail;
 mod text;
 
 pub use positions::positions;
+pub use replay::replay;
 pub use schema::schema;
 pub use tail::tail;
 
@@ -30,6 +32,9 @@ pub enum CommandError {
     /// The source refuses.
     #[error("{0}")]
     Source(String),
+    /// There is no such handler, its dead letters can't be read, or some failed again.
+    #[error("{0}")]
+    Handler(String),
     /// What was found can't be printed.
     #[error("can't write the output: {0}")]
     Output(#[from] io::Error),

@@ -186,7 +186,7 @@ impl Deliver {
             Some(table) => table,
             None => envelope::read(&record.payload, record.channel).ok()?.table?.as_ref().into(),
         };
-        if !self.sink.wants(&record, &table) {
+        if !self.sink.wants(&record, &table, self.stream_arn()) {
             return None;
         }
         let change = Change::read(record, table, self.task.stream_id.clone(), self.task.shard.clone()).ok()?;
@@ -197,6 +197,14 @@ impl Deliver {
         };
         self.task.shared.metrics.dropped_changes.with([&self.sink.parts.name, reason]).inc();
         None
+    }
+
+    /// What Lambda would add to an event as `eventSourceARN`. A DynamoDB stream's identity is its ARN; a Kinesis stream's has
+    /// its creation besides, so that there it is what it is a stream of.
+    fn stream_arn(&self) -> Option<&str> {
+        let identity = self.task.api.identity();
+        let arn = if identity.id.contains(":dynamodb:") { Some(&identity.id) } else { identity.origin.as_ref() };
+        arn.map(String::as_str).filter(|arn| arn.starts_with("arn:"))
     }
 
     fn push(&mut self, change: Change) {

@@ -15,8 +15,8 @@ use crate::handler::lanes::LaneRules;
 use crate::handler::repeats::{Judged, Repeats};
 use crate::handler::{Change, Handler, HandlerError, Limits};
 
-/// Whether a handler wants a record.
-pub type Filter = Arc<dyn Fn(&Record) -> bool + Send + Sync>;
+/// Whether a handler wants a record. Besides it gets the ARN of the stream, where there is one: Lambda adds it to events.
+pub type Filter = Arc<dyn Fn(&Record, Option<&str>) -> bool + Send + Sync>;
 
 /// A handler of a pipeline.
 #[derive(Clone)]
@@ -160,10 +160,10 @@ impl HandlerSink {
     }
 
     /// Whether the handler wants a record of a table.
-    pub(super) fn wants(&self, record: &Record, table: &str) -> bool {
+    pub(super) fn wants(&self, record: &Record, table: &str, stream_arn: Option<&str>) -> bool {
         let parts = &self.parts;
         parts.tables.as_ref().is_none_or(|tables| tables.contains(table))
-            && parts.filter.as_ref().is_none_or(|filter| filter(record))
+            && parts.filter.as_ref().is_none_or(|filter| filter(record, stream_arn))
     }
 }
 

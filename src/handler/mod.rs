@@ -9,8 +9,11 @@
 
 pub mod change;
 pub mod circuit;
+pub mod claim_check;
 pub mod dead_letter;
+pub mod kinds;
 pub mod lanes;
+pub mod payload;
 pub mod repeats;
 pub mod replay;
 
@@ -94,6 +97,13 @@ pub enum Verdict {
     Refused,
     /// It was not looked at, because of an earlier one that failed (what follows the first failure Lambda reports).
     Unhandled,
+}
+
+impl Verdict {
+    /// What it is for a change that was looked at: whether it may succeed the next time.
+    pub fn of(retry: bool) -> Self {
+        if retry { Self::Retry } else { Self::Refused }
+    }
 }
 
 /// Why a call failed as a whole, by what the engine does about it.

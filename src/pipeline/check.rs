@@ -33,7 +33,11 @@ fn check_file(path: &Path, out: &mut dyn Write) -> io::Result<usize> {
         Ok(text) => match super::read(&name, &text) {
             Err(problems) => (problems, text),
             Ok(pipeline) => {
-                let said = format!("{name}: ok (source {}, lake {})", pipeline.source.origin, pipeline.lake.path);
+                let handlers: Vec<&str> = pipeline.handlers.iter().map(|handler| handler.name.as_str()).collect();
+                let handlers =
+                    if handlers.is_empty() { String::new() } else { format!(", handlers {}", handlers.join(", ")) };
+                let said =
+                    format!("{name}: ok (source {}, lake {}{handlers})", pipeline.source.origin, pipeline.lake.path);
                 writeln!(out, "{}", printable(&said))?;
                 return Ok(0);
             }

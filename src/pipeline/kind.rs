@@ -132,11 +132,21 @@ pub(super) fn whole_number(range: RangeInclusive<u64>) -> Kind<u64> {
     })
 }
 
+/// `true` or `false`.
+pub(super) fn truth() -> Kind<bool> {
+    Kind::value("`true` or `false`", |value| Some(Ok(value.as_bool()?)))
+}
+
+/// Whatever stands there.
+pub(super) fn anything() -> Kind<()> {
+    Kind::value("a value", |_| Some(Ok(())))
+}
+
 /// One of a few words.
-pub(super) fn choice<T: Copy + 'static, const N: usize>(words: [(&'static str, T); N]) -> Kind<T> {
-    let names = words.map(|(name, _)| name);
+pub(super) fn choice<T: Clone + 'static, const N: usize>(words: [(&'static str, T); N]) -> Kind<T> {
+    let names = words.each_ref().map(|(name, _)| *name);
     Kind::text(one_word_of(names), move |text| match words.iter().find(|(name, _)| *name == text) {
-        Some((_, value)) => Ok(*value),
+        Some((_, value)) => Ok(value.clone()),
         None => {
             let guess = nearest(text, names).map(|meant| format!("did you mean \"{meant}\"?"));
             Err(Refusal { cure: guess, ..Refusal::not(text) })

@@ -18,6 +18,11 @@ pub fn load(path: &Path) -> Result<Pipeline, Vec<Problem>> {
     super::read(&path.display().to_string(), &text)
 }
 
+/// The text of a file that a pipeline file names; else why there is none, as a sentence without a subject.
+pub(super) fn text_of_reference(path: &Path) -> Result<String, String> {
+    text_of(path).map_err(|unreadable| unreadable.problem.found)
+}
+
 /// A file that is no text.
 pub(super) struct Unreadable {
     /// Why.

@@ -5,25 +5,31 @@
 //!                        └───────┴──── Report ─ Vec<Problem>
 //! ```
 //!
-//! [`read()`] is pure, [`load()`] reads the file, [`check()`] is the command `watershed check`.
+//! [`read()`] reads a text (and the files it names), [`load()`] the file, [`check()`] is the command `watershed check`.
 
 mod check;
 mod column_type;
 mod cross;
+mod cross_handlers;
 mod field;
 mod kind;
 mod load;
 mod names;
-mod nearest;
+pub(crate) mod nearest;
 mod places;
 mod problem;
 mod read;
+mod read_handlers;
 mod read_lake;
 mod read_source;
+mod read_target;
 mod report;
 mod section;
 pub mod spec;
+mod spec_handler;
+mod targets;
 mod text;
+mod toml_json;
 
 #[cfg(test)]
 mod tests;

@@ -114,7 +114,7 @@ pub(super) fn stream_ref(text: &str) -> Result<StreamRef, Refusal> {
 }
 
 /// The last part of `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`.
-fn arn_resource<'a>(text: &'a str, service: &str) -> Result<&'a str, Refusal> {
+pub(super) fn arn_resource<'a>(text: &'a str, service: &str) -> Result<&'a str, Refusal> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let [_, partition, of, region, account, resource] = parts[..] else {
         return Err(Refusal::not(text).cure(format!("an ARN is `arn:aws:{service}:REGION:ACCOUNT:…`")));

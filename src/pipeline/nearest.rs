@@ -2,7 +2,7 @@
 
 /// The word closest to `written`, if one is close enough to be meant: case and `-`/`_` do not count, and a third of
 /// the letters may be wrong (swapped neighbours are one mistake).
-pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Nothing we know is longer than a DynamoDB name; the distance takes quadratic time.
     if written.len() > 255 {
         return None;

@@ -117,7 +117,8 @@ pub(super) fn local_path(text: &str) -> Result<PathBuf, Refusal> {
     folder(text)
 }
 
-fn folder(text: &str) -> Result<PathBuf, Refusal> {
+/// A path of this machine, of whatever.
+pub(super) fn folder(text: &str) -> Result<PathBuf, Refusal> {
     if text.trim().is_empty() {
         return Err(Refusal::new("found an empty path"));
     }

@@ -53,14 +53,22 @@ impl Problem {
         let mut expected = self.expected.as_deref().map(|expected| format!("expected {expected}"));
         if let Some(place) = self.place {
             let (line, mark) = excerpt(source, place);
-            lines.push(format!("{gutter} |"));
-            lines.push(format!("{} | {line}", place.line).trim_end().to_owned());
-            let expected = expected.take().unwrap_or_default();
-            lines.push(format!("{gutter} | {mark} {expected}").trim_end().to_owned());
+            if !self.may_show_a_secret(&line) {
+                lines.push(format!("{gutter} |"));
+                lines.push(format!("{} | {line}", place.line).trim_end().to_owned());
+                let expected = expected.take().unwrap_or_default();
+                lines.push(format!("{gutter} | {mark} {expected}").trim_end().to_owned());
+            }
         }
         lines.extend(expected.map(|expected| format!("{gutter} = note: {expected}")));
         lines.extend(self.cure.as_ref().map(|cure| format!("{gutter} = help: {cure}")));
         lines.join("\n") + "\n"
+    }
+
+    /// What stands on terminals and in the logs of builds is no place for a secret that somebody wrote into the file.
+    fn may_show_a_secret(&self, line: &str) -> bool {
+        let key = self.key.rsplit('.').next().unwrap_or_default();
+        key == "secret" || key.starts_with("secret[") || line.contains("whsec_") || line.contains("whsk_")
     }
 
     fn prefix(&self) -> String {

@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use toml_edit::Document;
 
 use super::cross;
+use super::cross_handlers;
 use super::field::Refusal;
 use super::kind::{Kind, byte_size, duration};
+use super::load::text_of_reference;
 use super::names::pipeline_name;
 use super::places::state_place;
 use super::problem::Problem;
+use super::read_handlers::{Open, handlers};
 use super::read_lake::lake;
 use super::read_source::source;
 use super::report::Report;
@@ -18,11 +21,11 @@ use super::spec::*;
 use super::text::printable;
 
 /// Reads the text of a pipeline file. `path` is only named in problems, which are all there are, in the order of the
-/// file; after a syntax error nothing else can be told.
+/// file; after a syntax error nothing else can be told. Files that it names (`file:PATH` of a filter or template) are read.
 pub fn read(path: &str, text: &str) -> Result<Pipeline, Vec<Problem>> {
     let report = Report::new(path, text);
     let pipeline = match Document::parse(text) {
-        Ok(document) => Section::root(&report, document.as_table(), |root| pipeline(root, &report)),
+        Ok(document) => Section::root(&report, document.as_table(), |root| pipeline(root, &report, &text_of_reference)),
         Err(error) => {
             syntax_error(&report, text, &error);
             None
@@ -39,7 +42,7 @@ pub fn read(path: &str, text: &str) -> Result<Pipeline, Vec<Problem>> {
 #[cfg(test)]
 pub(super) fn known_keys() -> std::collections::BTreeSet<String> {
     let (report, document) = (Report::new("", ""), toml_edit::Table::new());
-    Section::root(&report, &document, |root| pipeline(root, &report));
+    Section::root(&report, &document, |root| pipeline(root, &report, &text_of_reference));
     report.known_keys()
 }
 
@@ -60,7 +63,7 @@ fn syntax_error(report: &Report<'_>, text: &str, error: &toml_edit::TomlError) {
     }
 }
 
-fn pipeline(root: &Section<'_>, report: &Report<'_>) -> Option<Pipeline> {
+fn pipeline(root: &Section<'_>, report: &Report<'_>, open: Open<'_>) -> Option<Pipeline> {
     let name = root.required("name", &name());
     let state = root.optional("state", &state());
     let memory = root.or("memory", &byte_size(MIN_MEMORY..=MAX_MEMORY, "512 MiB"), DEFAULT_MEMORY);
@@ -69,11 +72,22 @@ fn pipeline(root: &Section<'_>, report: &Report<'_>) -> Option<Pipeline> {
     let listen = root.optional("listen", &loopback_address());
     let source = root.required_section("source", source).flatten();
     let lake = root.required_section("lake", |section| lake(section, report)).flatten();
-    root.refuse("handlers", "handlers are not part of this version", "take them out: nothing would call them");
+    let handlers = handlers(root, report, open, name.as_deref());
 
     let state = state.or_else(|| state_place(&format!("{DEFAULT_STATE_FOLDER}/{}", name.as_ref()?)).ok());
     cross::check(report, state.as_ref(), source.as_ref(), lake.as_ref());
-    Some(Pipeline { name: name?, state: state?, memory, shutdown_grace, listen, source: source?, lake: lake? })
+    cross_handlers::check(report, source.as_ref(), lake.as_ref(), &handlers);
+    let handlers = handlers.into_iter().map(|(_, handler)| handler).collect();
+    Some(Pipeline {
+        name: name?,
+        state: state?,
+        memory,
+        shutdown_grace,
+        listen,
+        source: source?,
+        lake: lake?,
+        handlers,
+    })
 }
 
 fn name() -> Kind<String> {

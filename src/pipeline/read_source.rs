@@ -6,7 +6,7 @@ use std::sync::Arc;
 use toml_edit::Value;
 
 use super::field::Refusal;
-use super::kind::{Kind, choice, duration, list, one_or_list};
+use super::kind::{Kind, anything, choice, duration, list, one_or_list};
 use super::names::{stream_ref, table_name, table_ref};
 use super::nearest::nearest;
 use super::places::local_path;
@@ -62,10 +62,6 @@ fn foreign(source: &Section<'_>, of: Type, keys: &[(&'static str, Type)]) {
         let found = format!("does not belong to `type = \"{}\"`", word(of));
         source.refuse(key, &found, &format!("it is a key of `type = \"{}\"`; take it out", word(*owner)));
     }
-}
-
-fn anything() -> Kind<()> {
-    Kind::value("a value", |_| Some(Ok(())))
 }
 
 fn tables() -> Kind<Vec<TableRef>> {

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::nearest::{all_of, nearest, one_of};
-use super::problem::Problem;
+use super::problem::{Place, Problem};
 use super::text::Lines;
+
+/// What the pattern of a list of tables ends in.
+pub(super) const LIST: &str = "[]";
 
 /// Collects the mistakes of one file. A section of the file is known by its *pattern*: its key path with `NAME` for
 /// names that the user chooses (`lake.tables.NAME`; the top level is the empty text).
@@ -94,6 +97,11 @@ impl<'a> Report<'a> {
         self.problem(span.unwrap_or(0..0), path, found, expected, cure);
     }
 
+    /// Where these bytes of the file stand.
+    pub(super) fn place(&self, span: Range<usize>) -> Place {
+        self.lines.place(span)
+    }
+
     /// Whether the value at `path`, or a part of it, has a mistake.
     pub(super) fn is_wrong(&self, path: &str) -> bool {
         let below =
@@ -128,10 +136,13 @@ impl<'a> Report<'a> {
     #[cfg(test)]
     pub(super) fn known_keys(&self) -> std::collections::BTreeSet<String> {
         let known = &self.log.borrow().known;
-        let path = |pattern: &str, key: &str| format!("{pattern}.{key}").trim_start_matches('.').to_owned();
+        let path = |pattern: &str, key: &str| {
+            format!("{}.{key}", pattern.replace(LIST, "")).trim_start_matches('.').to_owned()
+        };
         let paths = known.iter().flat_map(|(pattern, keys)| keys.iter().map(move |key| path(pattern, key)));
-        let is_table =
-            |path: &String| known.keys().any(|pattern| format!("{pattern}.").starts_with(&format!("{path}.")));
+        let is_table = |path: &String| {
+            known.keys().any(|pattern| format!("{}.", pattern.replace(LIST, "")).starts_with(&format!("{path}.")))
+        };
         paths.filter(|path| !is_table(path)).collect()
     }
 
@@ -177,6 +188,14 @@ impl<'a> Report<'a> {
     }
 }
 
+/// As it stands in the file.
+fn header(pattern: &str) -> String {
+    match pattern.strip_suffix(LIST) {
+        Some(list) => format!("[[{list}]]"),
+        None => format!("[{pattern}]"),
+    }
+}
+
 /// What somebody meant who wrote this key: one that is known here, one that belongs elsewhere, or what there is.
 fn cure_of(unknown: &Unknown, known: &Known) -> String {
     let key = unknown.key.as_str();
@@ -186,7 +205,7 @@ fn cure_of(unknown: &Unknown, known: &Known) -> String {
         return format!("`{key}` belongs at the top of the file, before the first `[table]`");
     }
     if !elsewhere.is_empty() {
-        let tables: Vec<String> = elsewhere.iter().map(|pattern| format!("[{pattern}]")).collect();
+        let tables: Vec<String> = elsewhere.iter().map(|pattern| header(pattern)).collect();
         return format!("it is a key of {}", one_of(tables.iter().map(String::as_str)));
     }
     let here: &[&'static str] = known.get(&unknown.pattern).map_or(&[], Vec::as_slice);

@@ -11,7 +11,7 @@ use toml_edit::{Item, Key, TableLike, Value};
 
 use super::field::Field;
 use super::kind::Kind;
-use super::report::{Report, Unknown};
+use super::report::{LIST, Report, Unknown};
 use super::text::key_name;
 
 /// One table of the file, or one that is not there.
@@ -85,6 +85,59 @@ impl<'a> Section<'a> {
         let outer = self.child(self.table_of(key), self.path_of(key), String::new(), 0..0);
         let names = outer.table.into_iter().flat_map(|table| table.iter().map(|(name, _)| name));
         names.filter_map(|name| Some((name.to_owned(), kind.read(&outer.field(name)?)?))).collect()
+    }
+
+    /// All tables of a list of tables (`[[key]]`, or a list of inline tables), each with its path.
+    pub(super) fn list_of_sections<T>(&self, key: &'static str, read: impl Fn(&Section<'a>) -> T) -> Vec<(String, T)> {
+        self.report.known(&self.pattern, key);
+        self.ask(key);
+        let pattern = format!("{}{LIST}", self.pattern_of(key));
+        self.child(None, String::new(), pattern.clone(), 0..0).finish(&read);
+        let each = |(number, (table, header)): (usize, (Option<&'a dyn TableLike>, Range<usize>))| {
+            let path = format!("{}[{number}]", self.path_of(key));
+            self.report.read(&path, header.clone());
+            let Some(table) = table else {
+                let found = "not a table".to_owned();
+                self.report.problem(header, &path, found, Some(format!("a table `[[{key}]]`")), None);
+                return None;
+            };
+            Some((path.clone(), self.child(Some(table), path, pattern.clone(), header).finish(&read)))
+        };
+        self.tables_of(key).into_iter().enumerate().filter_map(each).collect()
+    }
+
+    /// The tables of a list, with where their headers stand; `None` for what is no table.
+    fn tables_of(&self, key: &'static str) -> Vec<(Option<&'a dyn TableLike>, Range<usize>)> {
+        match self.get(key).map(|(_, item)| item) {
+            None => Vec::new(),
+            Some(Item::ArrayOfTables(tables)) => {
+                tables.iter().map(|table| (Some(table as &dyn TableLike), table.span().unwrap_or_default())).collect()
+            }
+            Some(Item::Value(Value::Array(list))) => list
+                .iter()
+                .map(|value| (value.as_inline_table().map(|table| table as _), value.span().unwrap_or_default()))
+                .collect(),
+            Some(_) => {
+                if let Some(field) = self.field(key) {
+                    field
+                        .wrong_type(&format!("tables `[[{key}]]`"), Some("write the header in double brackets".into()));
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// What stands under a key, of whatever form, with its path and place.
+    pub(super) fn item(&self, key: &'static str) -> Option<(&'a Item, String, Range<usize>)> {
+        self.report.known(&self.pattern, key);
+        self.ask(key);
+        let (name, item) = self.get(key)?;
+        let header = || item.as_table().is_some().then(|| self.span_of_header(key));
+        let value = item.as_value().and_then(Value::span);
+        let span = value.or_else(header).or_else(|| name.span()).unwrap_or_default();
+        let path = self.path_of(key);
+        self.report.read(&path, span.clone());
+        Some((item, path, span))
     }
 
     /// A key that must not be there.
@@ -174,7 +227,8 @@ impl<'a> Section<'a> {
         self.asked.borrow_mut().push(key.to_owned());
     }
 
-    fn path_of(&self, key: &str) -> String {
+    /// The path of a key.
+    pub(super) fn path_of(&self, key: &str) -> String {
         join(&self.path, &key_name(key))
     }
 

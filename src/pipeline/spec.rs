@@ -15,6 +15,7 @@ pub use super::column_type::{
 };
 pub use super::names::{MAX_NAME_CHARS, StreamRef, TableRef};
 pub use super::places::{LakePath, MAX_PREFIX_BYTES, StatePlace};
+pub use super::spec_handler::*;
 
 /// The folder below which a pipeline keeps its state unless it says otherwise: `state/<name>`.
 pub const DEFAULT_STATE_FOLDER: &str = "state";
@@ -82,6 +83,8 @@ pub struct Pipeline {
     pub source: Source,
     /// Where they go to.
     pub lake: Lake,
+    /// Who is called with them, in the order of the file; default: nobody.
+    pub handlers: Vec<Handler>,
 }
 
 /// Where changes come from (`[source]`).

@@ -105,6 +105,12 @@ impl Aws {
         })
     }
 
+    /// The configuration for clients of other services: how long an attempt of a call may take, and how many there are.
+    pub fn config(&self, attempt: Duration, attempts: u32) -> SdkConfig {
+        let config = self.config.to_builder().timeout_config(timeouts(attempt));
+        config.retry_config(RetryConfig::standard().with_max_attempts(attempts)).build()
+    }
+
     fn has_own_s3_endpoint(&self) -> bool {
         self.config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some()
     }

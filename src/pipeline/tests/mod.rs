@@ -1,6 +1,7 @@
 //! What the pipeline file promises as a whole: right files, wrong files, any file, and the files of the repository.
 
 mod any_text;
+mod handlers;
 mod repository;
 mod right;
 mod wrong;

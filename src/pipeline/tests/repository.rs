@@ -69,14 +69,57 @@ fn the_readme_tells_the_defaults() {
         ("lake.roll.rows", format!("`{DEFAULT_ROLL_ROWS}`")),
         ("lake.roll.age", duration(DEFAULT_ROLL_AGE)),
         ("lake.roll.idle", "the `age`".to_owned()),
+        ("handlers.name", "required".to_owned()),
+        ("handlers.filter_extensions", "`false`".to_owned()),
+        ("handlers.batch_size", format!("`{DEFAULT_BATCH_SIZE}`; `{DEFAULT_WEBHOOK_BATCH_SIZE}` for webhook")),
+        ("handlers.batch_window", duration(DEFAULT_BATCH_WINDOW)),
+        ("handlers.maximum_retry_attempts", format!("`{DEFAULT_MAXIMUM_RETRY_ATTEMPTS}`")),
+        ("handlers.maximum_record_age", format!("`\"{}h\"`", DEFAULT_MAXIMUM_RECORD_AGE.as_secs() / 3600)),
+        ("handlers.bisect_batch_on_error", format!("`{DEFAULT_BISECT_BATCH_ON_ERROR}`")),
+        ("handlers.report_batch_item_failures", format!("`{DEFAULT_REPORT_BATCH_ITEM_FAILURES}`")),
+        ("handlers.parallelization_factor", format!("`{DEFAULT_PARALLELIZATION_FACTOR}`")),
+        ("handlers.drop_stale", "`false`".to_owned()),
+        ("handlers.timeout", duration(DEFAULT_TIMEOUT)),
+        ("handlers.allow_private", "`false`".to_owned()),
+        ("handlers.bus", format!("`\"{DEFAULT_BUS}\"`")),
     ];
     for (key, default) in defaults {
         assert_eq!(explained[key][1], default, "{key}");
     }
 }
 
+/// A handler that has `key = value`.
+fn with_handler(key: &str, value: &str) -> String {
+    let owner = match key {
+        "type" => value.trim_matches('"'),
+        "url" | "secret" | "allow_private" => "webhook",
+        "function" => "lambda",
+        "queue" => "sqs",
+        "topic" => "sns",
+        "bus" | "source" | "detail_type" => "eventbridge",
+        "table" | "region" | "role" | "loop_attribute" => "dynamodb",
+        "command" => "exec",
+        _ => "log",
+    };
+    let type_of_it = format!("\"{owner}\"");
+    let mut keys = vec![("name", "\"x\""), ("type", type_of_it.as_str())];
+    keys.extend(match owner {
+        "webhook" => vec![("url", "\"https://example.com\""), ("secret", "\"env:SECRET\"")],
+        "dynamodb" => vec![("table", "\"Replica\""), ("tables", "[\"NAME\"]")],
+        _ => vec![],
+    });
+    keys.retain(|(other, _)| *other != key);
+    keys.push((key, value));
+    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    let source = "type = \"kinesis\"\nstream = \"x\"\n";
+    format!("name = \"x\"\nlake.path = \"lake\"\n[source]\n{source}[[handlers]]\n{}", keys.concat())
+}
+
 /// Puts `key = value` where it belongs.
 fn with(key: &str, value: &str) -> String {
+    if let Some(key) = key.strip_prefix("handlers.") {
+        return with_handler(key, value);
+    }
     let of = match key {
         "source.stream" => "kinesis",
         "source.path" => "file",
@@ -97,7 +140,8 @@ fn with(key: &str, value: &str) -> String {
 #[test]
 fn the_examples_of_the_readme_are_right() {
     for (key, cells) in explained() {
-        let text = with(&key, cells[3].trim_matches('`'));
+        // In a table a `|` is written `\|`.
+        let text = with(&key, &cells[3].trim_matches('`').replace("\\|", "|"));
         super::right(&text);
     }
 }

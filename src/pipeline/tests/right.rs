@@ -28,6 +28,7 @@ fn what_is_left_out_has_its_default() {
             max_columns: DEFAULT_MAX_COLUMNS,
             tables: Default::default(),
         },
+        handlers: Vec::new(),
     };
     assert_eq!(pipeline, expected);
 }

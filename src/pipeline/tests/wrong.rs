@@ -95,13 +95,13 @@ columns.Id = 'string'
 level = 'info'
 ",
         "
-2:1: verbose: unknown key; the keys here are `name`, `state`, `memory`, `shutdown_grace`, `listen`, `source` and `lake`
+2:1: verbose: unknown key; the keys here are `name`, `state`, `memory`, `shutdown_grace`, `listen`, `source`, `lake` and `handlers`
 6:1: source.polls: unknown key; did you mean `poll`?
 9:1: lake.partition-by: unknown key; did you mean `partition_by`?
 10:1: lake.compression: unknown key; the keys here are `path`, `partition_by`, `roll`, `max_columns` and `tables`
 12:1: lake.roll.agee: unknown key; did you mean `age`?
 14:1: lake.tables.Reply.indexs: unknown key; did you mean `indexes`?
-16:2: observe: unknown key; the keys here are `name`, `state`, `memory`, `shutdown_grace`, `listen`, `source` and `lake`
+16:2: observe: unknown key; the keys here are `name`, `state`, `memory`, `shutdown_grace`, `listen`, `source`, `lake` and `handlers`
 ",
     );
 }
@@ -178,35 +178,6 @@ Forum.columns = ['Id']
 7:9: lake.tables.Reply: found the string "x"; expected a table `[lake.tables.Reply]`
 8:17: lake.tables.Forum.columns: found a list; expected a table `[lake.tables.Forum.columns]`
 "#,
-    );
-}
-
-#[test]
-fn handlers_are_refused() {
-    says(
-        "
-name = 'a'
-source = { type = 'file', path = 'in' }
-lake = { path = 'lake' }
-[[handlers]]
-name = 'a'
-[[handlers]]
-name = 'b'
-",
-        "
-4:3: handlers: handlers are not part of this version; take them out: nothing would call them
-",
-    );
-    says(
-        "
-handlers = []
-name = 'a'
-source = { type = 'file', path = 'in' }
-lake = { path = 'lake' }
-",
-        "
-1:1: handlers: handlers are not part of this version; take them out: nothing would call them
-",
     );
 }
 

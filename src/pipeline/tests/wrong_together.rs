@@ -192,7 +192,7 @@ lake.path = "file:///\u202e"
 "#,
         r#"
 1:8: name: found "a\u{1b}[31m\u{202e}"; expected a name such as "forum": letters, digits, `_`, `.` and `-`, at most 128, the first a letter or digit
-2:1: "evil\u{1b}[31m": unknown key; the keys here are `name`, `state`, `memory`, `shutdown_grace`, `listen`, `source` and `lake`
+2:1: "evil\u{1b}[31m": unknown key; the keys here are `name`, `state`, `memory`, `shutdown_grace`, `listen`, `source`, `lake` and `handlers`
 4:13: lake.path: found "file:///\u{202e}"; expected a folder, or "s3://BUCKET/PREFIX"; write the plain path "/\u{202e}"
 "#,
     );
