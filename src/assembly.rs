@@ -8,6 +8,8 @@ use crate::checkpoint::folder::{FolderState, holder_note};
 use crate::checkpoint::{StateError, StateStore};
 use crate::clock::Clock;
 use crate::engine::{EngineSettings, OnGap};
+use crate::handler::Handler;
+use crate::handler::kinds::{self, Deps, KindError, Out};
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
 use crate::lake::store::{FolderStore, ObjectStore, S3Store, StoreError, probe};
@@ -37,13 +39,21 @@ pub enum AssemblyError {
     /// The state refuses.
     #[error("state: {0}")]
     State(#[from] StateError),
+    /// A handler can't be made.
+    #[error("handler {name}: {why}")]
+    Handler {
+        /// Its name.
+        name: String,
+        /// Why not.
+        why: KindError,
+    },
 }
 
 /// Builds the parts of one pipeline. AWS clients are made when a part needs them, and not before.
 pub struct Assembly<'a> {
     pipeline: &'a Pipeline,
     clock: Clock,
-    aws: tokio::sync::OnceCell<Aws>,
+    aws: tokio::sync::OnceCell<Arc<Aws>>,
 }
 
 impl<'a> Assembly<'a> {
@@ -52,8 +62,8 @@ impl<'a> Assembly<'a> {
         Self { pipeline, clock, aws: tokio::sync::OnceCell::new() }
     }
 
-    async fn aws(&self) -> Result<&Aws, AwsError> {
-        self.aws.get_or_try_init(Aws::load).await
+    async fn aws(&self) -> Result<&Arc<Aws>, AwsError> {
+        self.aws.get_or_try_init(|| async { Ok(Arc::new(Aws::load().await?)) }).await
     }
 
     /// The streams of the source.
@@ -82,6 +92,25 @@ impl<'a> Assembly<'a> {
         probe(&*store, &self.clock).await?;
         let settings = self.lake_settings().await?;
         Ok(Lake::open(store, self.clock.clone(), settings).await?)
+    }
+
+    /// The handlers, in the order of the file. `store` is the lake's, for payloads that are too large; `log` handlers
+    /// write to `out`. Nothing is called yet.
+    pub async fn handlers(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        out: &Out,
+    ) -> Result<Vec<Arc<dyn Handler>>, AssemblyError> {
+        let handlers = &self.pipeline.handlers;
+        let aws = match handlers.iter().any(|handler| kinds::needs_aws(&handler.target)) {
+            true => Some(self.aws().await?.clone()),
+            false => None,
+        };
+        let deps = Deps { store: store.clone(), clock: self.clock.clone(), aws, out: out.clone() };
+        let build = |handler: &spec::Handler| {
+            kinds::build(handler, &deps).map_err(|why| AssemblyError::Handler { name: handler.name.clone(), why })
+        };
+        handlers.iter().map(build).collect()
     }
 
     /// What the pipeline file says about the lake, and the keys of tables that can be asked.

@@ -8,6 +8,7 @@ mod harness;
 
 mod dynamodb;
 mod faults;
+mod handler_kinds;
 mod history;
 mod hostile;
 mod kill;
