@@ -8,6 +8,7 @@ mod harness;
 
 mod dynamodb;
 mod faults;
+mod handler_kinds;
 mod handlers;
 mod history;
 mod hostile;

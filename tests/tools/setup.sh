@@ -18,6 +18,7 @@ stamp() { # stamp FILE...: one hash of their contents
 up_to_date() { [ "$(cat "$1/.stamp" 2>/dev/null)" = "$2" ]; }
 
 need sha256sum coreutils
+need openssl openssl
 mkdir -p "$tools"
 exec 9>"$tools/.lock"
 flock 9 # two test binaries may start at once

@@ -2,15 +2,37 @@
 
 use std::error::Error;
 
+use aws_config::{Region, SdkConfig};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::payloads::said;
 use crate::handler::HandlerError;
+use crate::pipeline::spec;
+use crate::source::Aws;
 
 /// How often the SDK makes a call before the engine's own retries begin.
 pub(super) const ATTEMPTS: u32 = 2;
+
+/// The configuration for the client of one target: it is called where it is, whatever region we are in. `target` is an
+/// ARN, a queue's URL, or a name, which says nothing.
+pub(super) fn config(aws: &Aws, handler: &spec::Handler, attempts: u32, target: &str) -> SdkConfig {
+    let mut config = aws.config(handler.timeout, attempts).to_builder();
+    if let Some(region) = region_of(target) {
+        config.set_region(Some(Region::new(region.to_owned())));
+    }
+    config.build()
+}
+
+/// The region in `arn:aws:sns:REGION:…` or `https://sqs.REGION.amazonaws.com/…`.
+fn region_of(target: &str) -> Option<&str> {
+    let region = match target.strip_prefix("https://sqs.") {
+        Some(rest) => rest.split_once(".amazonaws.com").map(|(region, _)| region),
+        None => target.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)),
+    };
+    region.filter(|region| !region.is_empty() && !region.contains(['/', '.']))
+}
 
 /// What an error means, by what the service calls it. `call` is what was asked, for people (`sqs:SendMessage`).
 pub(super) fn fault<E: ProvideErrorMetadata>(call: &str, error: &SdkError<E, HttpResponse>) -> HandlerError {
@@ -81,6 +103,21 @@ fn is_about_the_changes(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_is_called_where_it_is() {
+        for (target, region) in [
+            ("arn:aws:sns:eu-west-1:111122223333:t", Some("eu-west-1")),
+            ("arn:aws-cn:lambda:cn-north-1:111122223333:function:f", Some("cn-north-1")),
+            ("https://sqs.eu-west-1.amazonaws.com/111122223333/q", Some("eu-west-1")),
+            ("https://sqs.cn-north-1.amazonaws.com.cn/111122223333/q", Some("cn-north-1")),
+            ("http://127.0.0.1:4566/000000000000/q", None),
+            ("https://sqs.example.com/q", None),
+            ("Replica", None),
+        ] {
+            assert_eq!(region_of(target), region, "{target}");
+        }
+    }
 
     #[test]
     fn an_error_means_what_its_code_says() {

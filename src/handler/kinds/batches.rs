@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(of(&[]), Vec::<usize>::new());
         assert_eq!(of(&[1; 23]), [10, 10, 3]);
         assert_eq!(of(&[MAX_PAYLOAD, MAX_PAYLOAD, 1, 1]), [1, 3]);
-        assert!(MAX_PAYLOAD + OVERHEAD <= MAX_REQUEST);
+        const { assert!(MAX_PAYLOAD + OVERHEAD <= MAX_REQUEST) };
     }
 
     #[test]

@@ -7,7 +7,6 @@ mod plan;
 mod value;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_config::Region;
 use aws_config::sts::AssumeRoleProvider;
@@ -17,7 +16,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::aws::{ATTEMPTS, fault};
+use super::aws::{ATTEMPTS, config, fault};
 use super::payloads::outcome;
 use crate::BoxFuture;
 use crate::handler::{Change, Delivery, Failure, Handler, HandlerError, ItemId, Outcome, Verdict};
@@ -60,7 +59,7 @@ struct Table {
 impl DynamoDb {
     /// For this replica. A role is assumed with the first change.
     pub fn new(aws: &Aws, handler: &spec::Handler, replica: &Replica<'_>, loop_attribute: Option<String>) -> Self {
-        let mut config = aws.config(handler.timeout.min(Duration::from_secs(30)), ATTEMPTS).to_builder();
+        let mut config = config(aws, handler, ATTEMPTS, replica.table).to_builder();
         if let Some(region) = replica.region {
             config.set_region(Some(Region::new(region.to_owned())));
         }

@@ -5,7 +5,7 @@ use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 
 use super::Payloads;
-use super::aws::{ATTEMPTS, fault, is_temporary};
+use super::aws::{ATTEMPTS, config, fault, is_temporary};
 use super::batches::{LIMITS, Sent, requests};
 use super::payloads::{outcome, said};
 use crate::BoxFuture;
@@ -40,7 +40,7 @@ pub struct EventBridge {
 impl EventBridge {
     /// For the bus that `event` names.
     pub fn new(aws: &Aws, handler: &spec::Handler, event: &Event<'_>, payloads: Payloads) -> Self {
-        let client = Client::new(&aws.config(handler.timeout, ATTEMPTS));
+        let client = Client::new(&config(aws, handler, ATTEMPTS, event.bus));
         let (bus, source) = (event.bus.to_owned(), event.source.to_owned());
         Self { client, bus, source, detail_type: event.detail_type.map(str::to_owned), payloads }
     }

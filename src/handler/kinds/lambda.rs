@@ -9,7 +9,7 @@ use aws_sdk_lambda::primitives::Blob;
 use serde_json::Value;
 
 use super::Payloads;
-use super::aws::fault;
+use super::aws::{config, fault};
 use super::payloads::{outcome, said};
 use super::report::{self, Report};
 use crate::BoxFuture;
@@ -37,7 +37,7 @@ pub struct Lambda {
 impl Lambda {
     /// For the function of this name or ARN. The SDK makes each call once: a second one would run the function again.
     pub fn new(aws: &Aws, handler: &spec::Handler, function: &str, payloads: Payloads) -> Self {
-        let client = Client::new(&aws.config(handler.timeout, 1));
+        let client = Client::new(&config(aws, handler, 1, function));
         let report_failures = handler.report_batch_item_failures;
         Self { client, function: function.to_owned(), payloads, report_failures }
     }

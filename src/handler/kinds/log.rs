@@ -61,7 +61,7 @@ mod tests {
     async fn each_change_is_a_line_and_what_can_not_be_written_is_told() {
         let out = Arc::new(Mutex::new(Vec::new()));
         let template = Template::compile("{{ op }}\n\n{{ new.Id.S }}\n").unwrap();
-        let log = log(Format::Template(template), out.clone());
+        let log = log(Format::Template(Box::new(template)), out.clone());
         let removal = change(r#"{"eventName":"REMOVE","dynamodb":{"Keys":{"Id":{"S":"b"}}}}"#);
         let delivery = Delivery { changes: vec![change(REPLY), removal, change(REPLY)], attempt: 1 };
         let failed = log.handle(&delivery).await.unwrap();

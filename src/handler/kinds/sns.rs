@@ -7,7 +7,7 @@ use aws_sdk_sns::Client;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 
 use super::Payloads;
-use super::aws::{ATTEMPTS, fault};
+use super::aws::{ATTEMPTS, config, fault};
 use super::batches::{LIMITS, Sent, entry_failure, escaped, is_message, requests};
 use super::payloads::outcome;
 use crate::BoxFuture;
@@ -29,7 +29,7 @@ pub struct Sns {
 impl Sns {
     /// For the topic with this ARN.
     pub fn new(aws: &Aws, handler: &spec::Handler, topic: &str, payloads: Payloads) -> Self {
-        let client = Client::new(&aws.config(handler.timeout, ATTEMPTS));
+        let client = Client::new(&config(aws, handler, ATTEMPTS, topic));
         Self { client, topic: topic.to_owned(), fifo: topic.ends_with(".fifo"), payloads }
     }
 

@@ -7,7 +7,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
 use super::Payloads;
-use super::aws::{ATTEMPTS, fault};
+use super::aws::{ATTEMPTS, config, fault};
 use super::batches::{LIMITS, Sent, entry_failure, escaped, is_message, requests};
 use super::payloads::outcome;
 use crate::BoxFuture;
@@ -29,7 +29,7 @@ pub struct Sqs {
 impl Sqs {
     /// For the queue with this URL.
     pub fn new(aws: &Aws, handler: &spec::Handler, queue: &str, payloads: Payloads) -> Self {
-        let client = Client::new(&aws.config(handler.timeout, ATTEMPTS));
+        let client = Client::new(&config(aws, handler, ATTEMPTS, queue));
         Self { client, queue: queue.to_owned(), fifo: queue.ends_with(".fifo"), payloads }
     }
 

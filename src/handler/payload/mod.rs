@@ -27,7 +27,7 @@ pub enum Format {
     /// That of Debezium ([`debezium`]).
     Debezium,
     /// The user's ([`template`]).
-    Template(Template),
+    Template(Box<Template>),
 }
 
 /// Why a change can't be written: no repetition mends it. No text has a value of the item.
@@ -57,7 +57,7 @@ impl Format {
             spec::Payload::Change => Self::Change,
             spec::Payload::Lambda => Self::Lambda,
             spec::Payload::Debezium => Self::Debezium,
-            spec::Payload::Template(text) => Self::Template(Template::compile(text)?),
+            spec::Payload::Template(text) => Self::Template(Box::new(Template::compile(text)?)),
         })
     }
 

@@ -32,7 +32,7 @@ fn what_is_left_out_has_its_default() {
         drop_stale: false,
         timeout: Duration::from_secs(30),
     };
-    assert_eq!(handlers("[[handlers]]\nname = 'x'\ntype = 'log'"), [expected.clone()]);
+    assert_eq!(handlers("[[handlers]]\nname = 'x'\ntype = 'log'"), std::slice::from_ref(&expected));
     assert_eq!(handlers("handlers = [{ name = 'x', type = 'log' }]"), [expected]);
     assert_eq!(handlers("handlers = []"), []);
     let hook = handlers("[[handlers]]\nname = 'x'\ntype = 'webhook'\nurl = 'https://example.com'\nsecret = 'env:S'");

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::handler::kinds::payloads::said;
@@ -136,11 +136,7 @@ async fn tell(stderr: ChildStderr, handler: String) {
 
 /// The next line without its end, of at most `most` bytes, and whether that is all of it; `None` at the end. The rest of
 /// what is longer is left out if the `next` line is wanted, and not waited for otherwise.
-async fn line(
-    from: &mut (impl AsyncBufRead + AsyncRead + Unpin),
-    most: usize,
-    next: bool,
-) -> io::Result<Option<(Vec<u8>, bool)>> {
+async fn line(from: &mut (impl AsyncBufRead + Unpin), most: usize, next: bool) -> io::Result<Option<(Vec<u8>, bool)>> {
     let (mut kept, mut whole, mut any) = (Vec::new(), true, false);
     loop {
         let buffer = from.fill_buf().await?;

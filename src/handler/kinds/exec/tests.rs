@@ -140,6 +140,15 @@ async fn a_program_that_hangs_is_killed() {
 }
 
 #[tokio::test]
+async fn the_example_of_the_repository_works() {
+    let mut exec = exec("", LONG);
+    exec.command = ["sh", "pipelines/handlers/count-replies.sh"].map(String::from).to_vec();
+    for _ in 0..2 {
+        assert_eq!(exec.handle(&delivery(3)).await, Ok(Outcome::Done));
+    }
+}
+
+#[tokio::test]
 async fn other_formats_are_wrapped_so_that_the_program_has_the_id() {
     let folder = tempfile::tempdir().unwrap();
     let seen = folder.path().join("seen");

@@ -8,9 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::handler::Change;
 use crate::handler::kinds::payloads::tests::handler;
 use crate::handler::payload::tests::{REPLY, change};
+use crate::handler::{Change, Verdict};
 use crate::pipeline::spec::Payload;
 use crate::testing::store::MemoryStore;
 
