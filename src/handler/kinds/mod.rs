@@ -1,12 +1,11 @@
 //! Which targets can a handler have? One module for each `type` of a pipeline file, and what they share.
 
 mod aws;
-#[cfg(any(
-    feature = "handler-lambda",
-    feature = "handler-sqs",
-    feature = "handler-sns",
-    feature = "handler-eventbridge"
-))]
+#[cfg(any(feature = "handler-sqs", feature = "handler-sns", feature = "handler-eventbridge"))]
+#[cfg_attr(
+    not(all(feature = "handler-sqs", feature = "handler-sns", feature = "handler-eventbridge")),
+    allow(dead_code, reason = "no kind needs all of it")
+)]
 mod batches;
 pub mod dynamodb;
 #[cfg(feature = "handler-eventbridge")]

@@ -29,8 +29,10 @@ struct Record<'a> {
 /// Writes the change.
 ///
 /// # Errors
-/// Bytes that are not JSON.
+/// Bytes that are no change.
 pub fn write(change: &Change, handler: &str) -> Result<String, PayloadError> {
+    // What has no `dynamodb` is no record of any event.
+    change.envelope()?;
     let text = text(change)?;
     let mut cursor = Cursor::new(text);
     let mut record = Record::default();

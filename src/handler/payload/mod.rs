@@ -79,7 +79,12 @@ impl Format {
 fn image(part: Option<Part<'_>>) -> Result<Option<Box<RawValue>>, PayloadError> {
     let Some(part) = part else { return Ok(None) };
     let unreadable = |_| PayloadError::Image(Malformed { at: 0, what: "it is not JSON" });
-    RawValue::from_string(part.text().replace(['\n', '\r'], "")).map(Some).map_err(unreadable)
+    // Looked at as it came: a line break inside a string is no JSON, and would be healed otherwise.
+    let text: &RawValue = serde_json::from_str(part.text()).map_err(unreadable)?;
+    if !text.get().contains(['\n', '\r']) {
+        return Ok(Some(text.to_owned()));
+    }
+    RawValue::from_string(text.get().replace(['\n', '\r'], "")).map(Some).map_err(unreadable)
 }
 
 /// When the change was made, RFC 3339 in UTC.

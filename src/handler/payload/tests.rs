@@ -170,7 +170,13 @@ fn a_template_that_is_none_says_where() {
 
 #[test]
 fn bytes_that_are_no_change_are_refused() {
-    for payload in ["", "{}", "[]", r#"{"eventName":"INSERT","dynamodb":{"NewImage":{x}}}"#] {
+    for payload in [
+        "",
+        "{}",
+        "[]",
+        "{\"eventName\":\"INSERT\",\"dynamodb\":{\"NewImage\":{\"a\":{\"S\":\"x\ny\"}}}}",
+        r#"{"eventName":"INSERT","dynamodb":{"NewImage":{x}}}"#,
+    ] {
         let change = change(payload);
         for format in [
             Format::Change,
@@ -178,8 +184,50 @@ fn bytes_that_are_no_change_are_refused() {
             Format::Debezium,
             Format::Template(Box::new(Template::compile("x").unwrap())),
         ] {
-            let written = format.write(&change, "h");
-            assert!(written.is_err() || matches!((&format, payload), (Format::Lambda, "{}")), "{format:?} {payload}");
+            assert!(format.write(&change, "h").is_err(), "{format:?} {payload}");
+        }
+    }
+}
+
+/// Texts that are nearly changes.
+fn nearly() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let piece = prop_oneof![
+        Just("{"),
+        Just("}"),
+        Just("["),
+        Just("]"),
+        Just(","),
+        Just(":"),
+        Just("\n"),
+        Just("null"),
+        Just("1e999"),
+        Just("\"eventName\":\"REMOVE\""),
+        Just("\"dynamodb\":{\"Keys\":"),
+        Just("{\"Id\":{\"S\":\"\\ud800\"}}"),
+        Just("\"OldImage\":"),
+        Just("{\"N\":\"1\"}"),
+        Just("\"userIdentity\":"),
+        Just("\"SequenceNumber\":\"\""),
+        Just("\"ApproximateCreationDateTime\":-1e18"),
+        Just("\"\\"),
+        Just("é\u{0}"),
+    ];
+    let noise = prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat());
+    (noise, 0usize..REPLY.len(), 0usize..60, any::<bool>()).prop_map(|(noise, at, cut, whole)| {
+        if whole { format!("{}{noise}{}", &REPLY[..at], &REPLY[(at + cut).min(REPLY.len())..]) } else { noise }
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_comes_is_written_as_json_on_one_line_or_refused(text in nearly()) {
+        let change = change(&text);
+        _ = lambda::identifier(&change);
+        for format in [Format::Change, Format::Lambda, Format::Debezium] {
+            if let Ok(written) = format.write(&change, "h") {
+                proptest::prop_assert!(is_json(&written) && !written.contains(['\n', '\r']), "{format:?}: {written}");
+            }
         }
     }
 }

@@ -140,6 +140,31 @@ async fn a_program_that_hangs_is_killed() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_dropped_takes_its_program_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let exec = exec(&format!("echo $$ > {}; exec sleep 600", file.display()), LONG);
+    let (delivery, clock) = (delivery(1), Clock::system());
+    let pid = tokio::select! {
+        outcome = exec.handle(&delivery) => panic!("{outcome:?}"),
+        pid = async {
+            loop {
+                match std::fs::read_to_string(&file) {
+                    Ok(pid) if pid.ends_with('\n') => break pid,
+                    _ => clock.sleep(Duration::from_millis(10)).await,
+                }
+            }
+        } => pid,
+    };
+    // It is killed at once; that it has ended is seen a moment later.
+    let status = format!("/proc/{}/status", pid.trim());
+    while std::fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ")) {
+        clock.sleep(Duration::from_millis(10)).await;
+    }
+    assert!(exec.lock().is_empty());
+}
+
+#[tokio::test]
 async fn the_example_of_the_repository_works() {
     let mut exec = exec("", LONG);
     exec.command = ["sh", "pipelines/handlers/count-replies.sh"].map(String::from).to_vec();
