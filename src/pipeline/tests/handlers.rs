@@ -23,7 +23,7 @@ fn what_is_left_out_has_its_default() {
         batch_size: 100,
         batch_window: Duration::ZERO,
         maximum_retry_attempts: 10,
-        maximum_record_age: Duration::from_secs(6 * 3600),
+        maximum_record_age: Duration::from_secs(86_400),
         bisect_batch_on_error: true,
         report_batch_item_failures: true,
         parallelization_factor: 1,
@@ -117,11 +117,14 @@ fn a_filter_has_several_spellings() {
     assert_eq!(filter(&format!("filter = 'file:{}'", file.display())), [remove]);
     let list = format!("filter = [{{ eventName = ['INSERT'] }}, 'file:{}']", file.display());
     assert_eq!(filter(&list), [insert, remove]);
-    assert_eq!(filter("[[handlers.filter]]\neventName = ['INSERT']\n[[handlers.filter]]"), [insert, "{}"]);
-    let read = handlers("[[handlers]]\nname = 'x'\ntype = 'log'\nfilter = ['{}', { a = [1] }]");
+    assert_eq!(
+        filter("[[handlers.filter]]\neventName = ['INSERT']\n[[handlers.filter]]\na = [1]"),
+        [insert, r#"{"a":[1]}"#]
+    );
+    let read = handlers("[[handlers]]\nname = 'x'\ntype = 'log'\nfilter = ['{\"a\":[1]}', { a = [1] }]");
     let places: Vec<_> =
         read[0].filter.iter().map(|one| (one.key.as_str(), one.place.line, one.place.column)).collect();
-    assert_eq!(places, [("handlers[0].filter[0]", 7, 11), ("handlers[0].filter[1]", 7, 17)]);
+    assert_eq!(places, [("handlers[0].filter[0]", 7, 11), ("handlers[0].filter[1]", 7, 24)]);
 }
 
 /// The mistakes of these handlers, which begin in line 4.

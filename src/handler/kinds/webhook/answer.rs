@@ -36,9 +36,8 @@ pub fn refusal(status: u16, after: Option<Duration>, target: &str) -> HandlerErr
         300..=399 => {
             not_now(format!("{target} redirects ({status}), which is not followed: write the new address into `url`"))
         }
-        401 | 403 => {
-            HandlerError::Failed(format!("{target} does not know the signature ({status}): compare the secrets"))
-        }
+        401 | 403 => not_now(format!("{target} does not know the signature ({status}): compare the secrets")),
+        404 | 405 => not_now(format!("{target} has nothing at this address ({status}): look at `url`")),
         _ => HandlerError::Failed(format!("{target} answered {status}")),
     }
 }

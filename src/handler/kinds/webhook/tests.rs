@@ -178,7 +178,7 @@ async fn a_redirect_is_not_followed() {
     {
         let error = sent("302 Found", &format!("location: {location}\r\n"), "").await.unwrap_err();
         assert!(
-            matches!(&error, HandlerError::Failed(why) if why.contains("redirects") && !why.contains("meta")),
+            matches!(&error, HandlerError::Unavailable { why, .. } if why.contains("redirects") && !why.contains("meta")),
             "{error:?}"
         );
     }
