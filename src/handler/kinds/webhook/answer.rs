@@ -26,9 +26,7 @@ const MAX_AFTER: Duration = Duration::from_secs(86_400);
 pub fn refusal(status: u16, after: Option<Duration>, target: &str) -> HandlerError {
     let not_now = |why| HandlerError::Unavailable { why, after };
     match status {
-        410 => HandlerError::Refused(format!(
-            "{target} says that the endpoint is gone for good (410): take the handler out"
-        )),
+        410 => not_now(format!("{target} says that the endpoint is gone for good (410): take the handler out")),
         400 | 413 | 415 | 422 => HandlerError::Refused(format!("{target} refuses the message ({status})")),
         408 | 425 | 429 | 502..=504 => {
             HandlerError::Unavailable { why: format!("{target} takes nothing now ({status})"), after }
