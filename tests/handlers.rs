@@ -34,6 +34,7 @@ name = "hook"
 type = "webhook"
 url = "http://127.0.0.1:PORT/hook"
 secret = "env:HOOK_SECRET"
+allow_private = true
 timeout = "1s"
 parallelization_factor = 10
 "#;
