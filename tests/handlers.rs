@@ -245,3 +245,21 @@ fn an_item_that_always_fails_ends_in_the_dead_letters_and_is_replayed() {
     let unique: HashSet<&(String, u32)> = taken.iter().collect();
     assert_eq!(unique.len(), taken.len());
 }
+
+#[test]
+fn the_example_counts_replies_and_tells_what_changed() {
+    let work = Work::new();
+    for (path, _) in files_below(&crate::harness::tools().repository("pipelines")) {
+        let from = crate::harness::tools().repository("pipelines").join(&path);
+        work.write(&format!("pipelines/{path}"), std::fs::read(from).unwrap());
+    }
+    let done = work.run(&["run", "pipelines/handlers.toml"]).expect(0);
+    let told: Vec<Value> = done.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let removed = told.iter().filter(|change| change["op"] == "REMOVE").count();
+    assert_eq!(removed, 2 + 11 + 131 + 8, "all deletions, recorded long ago");
+    assert_eq!(files_below(&work.path("lake/handlers/_watershed/handlers")), []);
+    let positions = work.run(&["positions", "pipelines/handlers.toml"]).expect(0).stdout;
+    assert_eq!(positions.matches("handler:new-replies").count(), 4, "{positions}");
+    let again = work.run(&["run", "pipelines/handlers.toml"]).expect(0);
+    assert!(!again.stdout.contains("REMOVE"), "nothing is told twice: {}", again.stdout);
+}

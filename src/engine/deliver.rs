@@ -208,7 +208,9 @@ impl Deliver {
     }
 
     fn push(&mut self, change: Change) {
-        let age = change.changed_at.map_or(0, |at| self.task.shared.clock.wall_micros().saturating_sub(at));
+        // Recorded changes are old by nature: they age from when they are read.
+        let made = change.changed_at.filter(|_| !self.task.api.pace().finite);
+        let age = made.map_or(0, |at| self.task.shared.clock.wall_micros().saturating_sub(at));
         let left = self.sink.parts.maximum_record_age.saturating_sub(Duration::from_micros(age.max(0).unsigned_abs()));
         let now = self.time();
         self.lanes.push(change, now, now + left);

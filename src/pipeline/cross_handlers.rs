@@ -1,17 +1,13 @@
 //! Do the handlers of a pipeline file fit its source and its lake?
 
-use crate::route::{Extensions, Pattern};
-
 use super::nearest::{all_of, nearest};
 use super::places::is_inside;
 use super::report::Report;
 use super::spec::{Handler, Lake, LakePath, OnFailure, Origin, Source, Target};
-use super::text::printable;
 
 /// Reports what does not fit; each handler comes with its path.
 pub(super) fn check(report: &Report<'_>, source: Option<&Source>, lake: Option<&Lake>, handlers: &[(String, Handler)]) {
     for (path, handler) in handlers {
-        patterns_are_patterns(report, handler);
         if let Some(source) = source {
             tables_are_read(report, source, path, handler);
             repetitions_are_of_kinesis(report, source, path, handler);
@@ -19,19 +15,6 @@ pub(super) fn check(report: &Report<'_>, source: Option<&Source>, lake: Option<&
         }
         if let Some(lake) = lake {
             dead_letters_are_outside(report, lake, path, handler);
-        }
-    }
-}
-
-/// Lambda refuses a wrong pattern when the mapping is made; so do we.
-fn patterns_are_patterns(report: &Report<'_>, handler: &Handler) {
-    let extensions = Extensions { typed_numbers: handler.filter_extensions };
-    for pattern in &handler.filter {
-        if let Err(error) = Pattern::parse_with(&pattern.json, extensions) {
-            let what = error.what.replace("typed_numbers", "filter_extensions");
-            let found = format!("the pattern is wrong in `{}`: {what}", printable(&error.path));
-            let cure = error.cure.replace("typed_numbers", "filter_extensions");
-            report.problem_at(&pattern.key, found, None, Some(cure));
         }
     }
 }

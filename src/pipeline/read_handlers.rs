@@ -12,9 +12,10 @@ use super::report::Report;
 use super::section::Section;
 use super::spec::*;
 use super::targets::{Written, on_failure, written};
-use super::text::quote;
+use super::text::{printable, quote};
 use super::toml_json::json_of_table;
 use crate::handler::payload::Template;
+use crate::route;
 
 /// Reads a file that the pipeline file names; else says why it can't be read.
 pub(super) type Open<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
@@ -81,6 +82,7 @@ fn handler(section: &Section<'_>, report: &Report<'_>, open: Open<'_>, pipeline:
         drop_stale: section.or("drop_stale", &truth(), false),
         timeout: time("timeout", MIN_TIMEOUT..=MAX_TIMEOUT, "30s", DEFAULT_TIMEOUT),
     };
+    patterns_are_patterns(report, &read);
     (name.is_some() && target.is_some()).then_some(read)
 }
 
@@ -139,6 +141,19 @@ fn resolve(report: &Report<'_>, open: Open<'_>, path: &str, written: Written) ->
                 None
             }
         },
+    }
+}
+
+/// Lambda refuses a wrong pattern when the mapping is made; so do we.
+fn patterns_are_patterns(report: &Report<'_>, handler: &Handler) {
+    let extensions = route::Extensions { typed_numbers: handler.filter_extensions };
+    for pattern in &handler.filter {
+        if let Err(error) = route::Pattern::parse_with(&pattern.json, extensions) {
+            let what = error.what.replace("typed_numbers", "filter_extensions");
+            let found = format!("the pattern is wrong in `{}`: {what}", printable(&error.path));
+            let cure = error.cure.replace("typed_numbers", "filter_extensions");
+            report.problem_at(&pattern.key, found, None, Some(cure));
+        }
     }
 }
 

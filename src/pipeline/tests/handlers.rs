@@ -127,6 +127,17 @@ fn a_filter_has_several_spellings() {
     assert_eq!(places, [("handlers[0].filter[0]", 7, 11), ("handlers[0].filter[1]", 7, 24)]);
 }
 
+#[test]
+fn a_pattern_that_lambda_refuses_is_a_mistake_beside_others() {
+    let wrong = "[[handlers]]\nname = 'x'\ntype = 'lg'\nfilter = { eventName = [{ prefx = 'I' }] }";
+    let problems = crate::pipeline::read("x.toml", &format!("{HEAD}{wrong}")).unwrap_err();
+    let found: Vec<_> = problems.iter().map(|problem| problem.found.as_str()).collect();
+    assert!(found.len() == 2 && found[1].starts_with("the pattern is wrong in `eventName`: "), "{found:?}");
+    let typed = "[[handlers]]\nname = 'x'\ntype = 'log'\nfilter = { n = { N = [{ number = ['>', 1] }] } }\n";
+    assert!(crate::pipeline::read("x.toml", &format!("{HEAD}{typed}")).is_err());
+    assert!(crate::pipeline::read("x.toml", &format!("{HEAD}{typed}filter_extensions = true")).is_ok());
+}
+
 /// The mistakes of these handlers, which begin in line 4.
 fn wrong(text: &str, expected: &str) {
     says(&format!("{HEAD}{}", text.trim_start()), expected);
