@@ -140,20 +140,22 @@ impl ImageColumns {
     }
 
     /// Adds the attribute at an offset if it is of the usual form, and answers the offset behind it.
-    #[inline]
+    #[inline(always)]
     fn take_one(&mut self, making: &mut Making<'_>, track: Track<'_>, at: usize) -> Option<usize> {
         let guess = self.follows[making.place] as usize;
-        match self.take_as(making, guess, track, at) {
-            Some(end) => Some(end),
-            None => {
-                let other = self.column_at(making.schema, track, at).filter(|&other| other != guess)?;
-                self.take_as(making, other, track, at)
-            }
-        }
+        self.take_as(making, guess, track, at).or_else(|| self.take_other(making, guess, track, at))
+    }
+
+    /// The same, where the attribute is not the one that was expected.
+    #[cold]
+    #[inline(never)]
+    fn take_other(&mut self, making: &mut Making<'_>, guess: usize, track: Track<'_>, at: usize) -> Option<usize> {
+        let other = self.column_at(making.schema, track, at).filter(|&other| other != guess)?;
+        self.take_as(making, other, track, at)
     }
 
     /// The same, if the attribute is that of column `column`.
-    #[inline]
+    #[inline(always)]
     fn take_as(&mut self, making: &mut Making<'_>, column: usize, track: Track<'_>, at: usize) -> Option<usize> {
         let needle = self.needles.get(column)?.as_ref()?;
         let end = match usual::add(needle, &mut self.columns[column], making.row, track, at) {

@@ -22,6 +22,7 @@ mod encodings;
 pub mod file;
 mod open_file;
 mod open_range;
+mod parts;
 pub mod partition;
 pub mod placement;
 mod publish;
@@ -33,6 +34,7 @@ pub mod schema;
 pub mod settle;
 pub mod shard;
 mod side_by_side;
+mod sparse;
 pub mod store;
 #[cfg(test)]
 mod tests;

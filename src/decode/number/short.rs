@@ -46,7 +46,7 @@ pub fn short_decimal(bytes: &[u8], from: usize, to: usize, precision: u8, scale:
 }
 
 /// Takes the point out, and says how many digits stand behind it; 0 if there is none, `None` if it is the last.
-#[inline]
+#[inline(always)]
 fn without_point(word: u64) -> Option<(u64, usize)> {
     let points = word ^ all(b'.');
     // Marks zero bytes; marks above the lowest may be wrong, but then there is a byte that is no digit.
@@ -65,7 +65,7 @@ fn without_point(word: u64) -> Option<(u64, usize)> {
 }
 
 /// Eight digits as one number; the arithmetic is Lemire's ("Number Parsing at a Gigabyte per Second", 2021).
-#[inline]
+#[inline(always)]
 fn digits(word: u64) -> Option<u64> {
     let are_digits = (word.wrapping_add(all(0x46)) | word.wrapping_sub(all(b'0'))) & all(0x80) == 0;
     if !are_digits {

@@ -90,7 +90,7 @@ pub(super) enum Usual {
 }
 
 /// Adds the column's value of row `row` if it stands at `at`.
-#[inline]
+#[inline(always)]
 pub(super) fn add(needle: &Needle, column: &mut ColumnBuilder, row: usize, track: Track<'_>, at: usize) -> Usual {
     if column.nulls.len > row {
         return Usual::Other;
@@ -108,10 +108,17 @@ pub(super) fn add(needle: &Needle, column: &mut ColumnBuilder, row: usize, track
             None => Usual::Other,
         };
     }
-    match needle.value_of(track, at) {
-        Some(value) if track.chunk(value) == Some(b"{\"NULL\":true}") => Usual::Null(value, value + 13),
-        _ => Usual::Other,
+    match null(needle, track, at) {
+        Some((from, to)) => Usual::Null(from, to),
+        None => Usual::Other,
     }
+}
+
+/// Where the attribute's value stands, if it is `{"NULL":true}`.
+#[inline(never)]
+fn null(needle: &Needle, track: Track<'_>, at: usize) -> Option<(usize, usize)> {
+    let value = needle.value_of(track, at)?;
+    (track.chunk(value) == Some(b"{\"NULL\":true}")).then_some((value, value + 13))
 }
 
 /// Adds `skipped` values that stand where there is none, then the one whose inside begins at `at`; answers the offset

@@ -99,6 +99,13 @@ impl Variable {
         self.close();
     }
 
+    /// One value.
+    #[inline]
+    pub(in crate::lake) fn add(&mut self, value: &[u8]) {
+        self.data.extend_from_slice(value);
+        self.close();
+    }
+
     /// `skipped` empty values before the one whose bytes have been appended already, which begins at `start`.
     #[inline]
     pub(super) fn close_behind(&mut self, skipped: usize, start: usize) {
@@ -110,13 +117,13 @@ impl Variable {
 
     /// `skipped` empty values, then one that the caller appends to the answer and closes.
     #[inline]
-    pub(super) fn open(&mut self, skipped: usize) -> &mut Vec<u8> {
+    pub(in crate::lake) fn open(&mut self, skipped: usize) -> &mut Vec<u8> {
         self.pad(skipped);
         &mut self.data
     }
 
     #[inline]
-    pub(super) fn close(&mut self) {
+    pub(in crate::lake) fn close(&mut self) {
         self.offsets.push(self.data.len() as i32);
     }
 
