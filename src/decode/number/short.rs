@@ -17,7 +17,7 @@ const fn all(byte: u8) -> u64 {
 
 /// What [`super::decimal`] says of the text between two offsets of `bytes`, if it is short: eight characters and a sign.
 /// `None`: it is not, or it does not fit; [`super::decimal`] decides.
-#[inline]
+#[inline(always)]
 pub fn short_decimal(bytes: &[u8], from: usize, to: usize, precision: u8, scale: i8) -> Option<i128> {
     let negative = bytes.get(from)? == &b'-';
     let from = from + usize::from(negative);

@@ -90,7 +90,7 @@ impl Default for Variable {
 
 impl Variable {
     /// `skipped` empty values, then the one that stands between two offsets of `bytes`.
-    #[inline]
+    #[inline(always)]
     pub(in crate::lake) fn push(&mut self, skipped: usize, bytes: &[u8], from: usize, to: usize) {
         if skipped > 0 {
             self.pad(skipped);
