@@ -120,3 +120,80 @@ fn is_alike(one: &DataType, other: &DataType) -> bool {
         _ => one == other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::RecordBatch;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use crate::change::{Position, SequenceNumber, ShardId};
+    use crate::decode::envelope::Envelope;
+    use crate::lake::file::FileWriter;
+    use crate::lake::rows::{RowOrigin, Rows};
+    use crate::lake::schema::{AttributeType, Column, TableRules, TableSchema};
+
+    /// Columns with a value in the rows of these numbers: none, few or many.
+    const ROWS_OF: [(&str, &str, &[usize]); 6] = [
+        ("none", "string", &[]),
+        ("nowhere", "decimal(38,9)", &[]),
+        ("first", "string", &[0, 1]),
+        ("last", "decimal(38,9)", &[699]),
+        ("apart", "string", &[63, 64, 400, 500]),
+        ("set", "list<string>", &[5]),
+    ];
+
+    fn schema() -> TableSchema {
+        let column = |(name, storage, _): (&str, &str, &[usize])| {
+            let storage = storage.parse().unwrap();
+            let takes = AttributeType::inside(&storage);
+            Column { attribute: name.into(), column: name.into(), takes, storage, key: false }
+        };
+        let always = ("always", "string", &[][..]);
+        TableSchema::new("T".into(), 1, ROWS_OF.into_iter().chain([always]).map(column).collect())
+    }
+
+    fn batch(rows: usize) -> RecordBatch {
+        let mut collected = Rows::new(RowOrigin { shard: ShardId::new("s"), generation: 0 }, schema().into());
+        for row in 0..rows {
+            let mut image = format!(r#"{{"always":{{"S":"{row}"}}"#);
+            for (name, storage, of) in ROWS_OF {
+                if of.contains(&row) {
+                    let value = match storage {
+                        "string" => format!(r#"{{"S":"{row}"}}"#),
+                        "list<string>" => r#"{"L":[{"S":"x"}]}"#.to_owned(),
+                        _ => format!(r#"{{"N":"{row}"}}"#),
+                    };
+                    image += &format!(r#","{name}":{value}"#);
+                }
+            }
+            image.push('}');
+            let image = Some(image.as_str().into());
+            // An old image in two rows of three, without a pattern that stretches share.
+            let old_image = image.filter(|_| row * row % 3 != 0 || row == 699 || row == 0);
+            let change = Envelope { event_name: "MODIFY".into(), new_image: image, old_image, ..Envelope::default() };
+            let position = Position::new(SequenceNumber::from_ordinal(row as u64));
+            assert_eq!(collected.add(position, &change, &TableRules::default()).unwrap().to_rest, 0);
+        }
+        collected.finish().unwrap()
+    }
+
+    #[test]
+    fn rows_of_sparse_columns_come_back() {
+        let batches = [batch(700), batch(3), batch(1000)];
+        for threads in [1, 3] {
+            let mut writer = FileWriter::new(&schema(), &TableRules::default(), &[]).unwrap();
+            batches.iter().for_each(|batch| writer.write_on(threads, batch).unwrap());
+            let file = writer.finish_on(threads).unwrap();
+            let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(5000).build().unwrap();
+            let read: Vec<_> = reader.map(Result::unwrap).collect();
+            let [read] = &read[..] else { panic!("one batch") };
+            let mut from = 0;
+            for batch in &batches {
+                let part = read.slice(from, batch.num_rows());
+                assert_eq!(part.columns(), batch.columns());
+                from += batch.num_rows();
+            }
+            assert_eq!(from, read.num_rows());
+        }
+    }
+}
