@@ -3,7 +3,7 @@
 /// Appends what stands between two offsets. Most is short: copying a little too much and forgetting it again is several
 /// times faster than copying exactly.
 #[inline]
-pub fn put(out: &mut Vec<u8>, bytes: &[u8], from: usize, to: usize) {
+pub(crate) fn put(out: &mut Vec<u8>, bytes: &[u8], from: usize, to: usize) {
     let length = to - from;
     let end = out.len() + length;
     let behind = bytes.get(from..).unwrap_or_default();

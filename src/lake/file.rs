@@ -1,6 +1,6 @@
 //! Encodes the rows of one data file as Parquet, in memory, and proves the file readable before anybody sees it.
 
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_cmp::{DynComparator, make_comparator};
 use arrow_schema::{Schema, SchemaRef, SortOptions};
 use bytes::Bytes;
