@@ -3,6 +3,8 @@
 //! Member names and forms: DynamoDB Streams `Record`, Lambda's DynamoDB event record, and the Kinesis-for-DynamoDB
 //! record differ in details; all are taken.
 
+mod along;
+
 use std::borrow::Cow;
 
 use super::json::{Cursor, Malformed, Marks, Members, Part, Text};
@@ -51,7 +53,15 @@ pub fn read(payload: &[u8], channel: Channel) -> Result<Envelope<'_>, NotAChange
 /// The same, several times faster for what is larger than a few hundred bytes. `marks` is scratch space.
 pub fn read_marked<'a>(payload: &'a [u8], channel: Channel, marks: &'a mut Marks) -> Result<Envelope<'a>, NotAChange> {
     let text = text(payload)?;
-    walk(if marks.read(payload) { Cursor::marked(text, marks) } else { Cursor::new(text) }, channel)
+    if !marks.read(payload) {
+        return walk(Cursor::new(text), channel);
+    }
+    let cursor = Cursor::marked(text, marks);
+    let usual = cursor.track().and_then(along::walk);
+    match usual {
+        Some(found) => found.envelope(channel),
+        None => walk(cursor, channel),
+    }
 }
 
 fn text(payload: &[u8]) -> Result<&str, NotAChange> {
@@ -59,46 +69,67 @@ fn text(payload: &[u8]) -> Result<&str, NotAChange> {
 }
 
 fn walk(mut cursor: Cursor<'_>, channel: Channel) -> Result<Envelope<'_>, NotAChange> {
-    let mut envelope = Envelope::default();
-    let mut time = Time::default();
-    let mut seen_dynamodb = false;
+    let mut found = Found::default();
     let mut members = Members::open(&mut cursor)?;
     while let Some(name) = members.next(&mut cursor)? {
+        let envelope = &mut found.envelope;
         match name.raw {
             "eventName" => envelope.event_name = optional_text(&mut cursor)?.unwrap_or_default(),
             "eventID" => envelope.event_id = optional_text(&mut cursor)?,
-            "tableName" => envelope.table = optional_text(&mut cursor)?.or(envelope.table),
+            "tableName" => envelope.table = optional_text(&mut cursor)?.or(envelope.table.take()),
             "eventSourceARN" => {
                 let arn = optional_text(&mut cursor)?;
-                envelope.table = envelope.table.or_else(|| arn.as_deref().and_then(table_of_arn).map(Cow::Owned));
+                envelope.name_table(arn.as_deref());
             }
             "userIdentity" => envelope.ttl = is_time_to_live(&mut cursor)?,
             "dynamodb" => {
-                seen_dynamodb = true;
-                read_dynamodb(&mut cursor, &mut envelope, &mut time)?;
+                found.dynamodb = true;
+                read_dynamodb(&mut cursor, &mut found)?;
             }
             _ => drop(cursor.value()?),
         }
     }
     cursor.end()?;
-    if !seen_dynamodb {
-        return Err(NotAChange::Missing("member `dynamodb`"));
-    }
-    if envelope.event_name.is_empty() {
-        return Err(NotAChange::Missing("member `eventName`"));
-    }
-    if envelope.keys.or(envelope.new_image).or(envelope.old_image).is_none() {
-        return Err(NotAChange::Missing("`Keys` and no image"));
-    }
-    envelope.changed_at = time.micros(channel);
-    Ok(envelope)
+    found.envelope(channel)
 }
 
-fn read_dynamodb<'a>(
-    cursor: &mut Cursor<'a>,
-    envelope: &mut Envelope<'a>,
-    time: &mut Time<'a>,
-) -> Result<(), Malformed> {
+/// What a walk has found so far.
+#[derive(Default)]
+struct Found<'a> {
+    envelope: Envelope<'a>,
+    time: Time<'a>,
+    dynamodb: bool,
+}
+
+impl<'a> Found<'a> {
+    /// The envelope, if all is there that makes a change.
+    fn envelope(mut self, channel: Channel) -> Result<Envelope<'a>, NotAChange> {
+        if !self.dynamodb {
+            return Err(NotAChange::Missing("member `dynamodb`"));
+        }
+        let envelope = &mut self.envelope;
+        if envelope.event_name.is_empty() {
+            return Err(NotAChange::Missing("member `eventName`"));
+        }
+        if envelope.keys.or(envelope.new_image).or(envelope.old_image).is_none() {
+            return Err(NotAChange::Missing("`Keys` and no image"));
+        }
+        envelope.changed_at = self.time.micros(channel);
+        Ok(self.envelope)
+    }
+}
+
+impl Envelope<'_> {
+    /// Takes the table from a stream's ARN if nothing else has named it.
+    fn name_table(&mut self, arn: Option<&str>) {
+        if self.table.is_none() {
+            self.table = arn.and_then(table_of_arn).map(Cow::Owned);
+        }
+    }
+}
+
+fn read_dynamodb<'a>(cursor: &mut Cursor<'a>, found: &mut Found<'a>) -> Result<(), Malformed> {
+    let Found { envelope, time, .. } = found;
     let mut members = Members::open(cursor)?;
     while let Some(name) = members.next(cursor)? {
         match name.raw {

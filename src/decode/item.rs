@@ -57,13 +57,19 @@ pub fn walk<'a, E: From<Malformed>>(
     let mut cursor = image.into().cursor();
     let mut members = Members::open(&mut cursor)?;
     while members.has_next(&mut cursor)? {
-        let (name, value) = match quick::member(&mut cursor) {
-            Some(found) => found,
-            None => (Members::name(&mut cursor)?, value(&mut cursor)?),
-        };
+        let (name, value) = member(&mut cursor)?;
         each(name, value)?;
     }
     Ok(cursor.end()?)
+}
+
+/// Takes one attribute, name and value.
+#[inline]
+pub fn member<'a>(cursor: &mut Cursor<'a>) -> Result<(Text<'a>, Value<'a>), Malformed> {
+    match quick::member(cursor) {
+        Some(found) => Ok(found),
+        None => Ok((Members::name(cursor)?, value(cursor)?)),
+    }
 }
 
 /// Takes one attribute value from the cursor.

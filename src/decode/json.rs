@@ -15,12 +15,14 @@ mod members;
 mod part;
 mod scan;
 mod text;
+mod track;
 
 pub use input::Input;
-pub use marks::Marks;
+pub use marks::{Marks, StringEnd};
 pub use members::{Elements, Members};
 pub use part::Part;
 pub use text::Text;
+pub use track::Track;
 
 use brackets::Unclosed;
 pub(in crate::decode) use scan::check_escapes;
@@ -68,15 +70,15 @@ impl<'a> Cursor<'a> {
         Self { text, at: 0, marks: Some(marks) }
     }
 
-    /// The whole text, the place in it, and its marks, for a walk of another kind.
+    /// The text and its marks, if it has any, for a walk of another kind.
     #[inline]
-    pub(in crate::decode) fn insides(&self) -> (&'a str, usize, Option<&'a Marks>) {
-        (self.text, self.at, self.marks)
+    pub fn track(&self) -> Option<Track<'a>> {
+        Some(Track::new(self.text, self.marks?))
     }
 
-    /// Goes on from another place.
+    /// Goes on from another place, which must be behind a token.
     #[inline]
-    pub(in crate::decode) fn go_to(&mut self, at: usize) {
+    pub fn go_to(&mut self, at: usize) {
         self.at = at;
     }
 
@@ -189,9 +191,8 @@ impl<'a, T: Input + ?Sized> Cursor<'a, T> {
     fn marked_string(&mut self, marks: &Marks) -> Result<Text<'a, T>, Malformed> {
         let start = self.at;
         let bytes = self.bytes();
-        let end = marks.quote(start).filter(|&end| end < bytes.len());
-        let end = end.ok_or(Malformed { at: start, what: "string without an end" })?;
-        let escaped = marks.is_escaped(start, end);
+        let end = marks.string_end(start).filter(|end| end.at < bytes.len());
+        let StringEnd { at: end, escaped } = end.ok_or(Malformed { at: start, what: "string without an end" })?;
         if escaped {
             check_escapes(&bytes[..end], start, marks)?;
         }

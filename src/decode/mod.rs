@@ -3,6 +3,7 @@
 //! [`envelope`] finds what kind of change it is and where its images lie; [`item`] walks the attributes of an image;
 //! [`number`] and [`nested`] turn values into what a column can hold exactly, or say that it can't.
 
+pub(crate) mod bytes;
 pub mod envelope;
 pub mod item;
 pub mod json;

@@ -5,6 +5,10 @@
 //! like such a form is not plain, nor is a number that JSON would not write this way; their attribute stays in
 //! DynamoDB JSON, in `_rest`.
 
+mod along;
+
+pub use along::plain_json_at;
+
 use super::item::{self, Kind, Value};
 use super::json::{Elements, Malformed, Members, Part};
 use super::number;

@@ -3,7 +3,11 @@
 //! DynamoDB returns an `N` as a plain decimal without exponent or padding zeros, of up to 38 significant digits and 126
 //! places on either side of the point. No fixed scale holds them all; what does not fit exactly stays text elsewhere.
 
+mod short;
+
 use std::borrow::Cow;
+
+pub use short::short_decimal;
 
 /// The unscaled value of `text` in a `decimal(precision, scale)` column, if the column holds it exactly and `text` is
 /// the one plain form of that number.
@@ -29,15 +33,18 @@ pub fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     if !plain || padded || fraction.len() > scale || whole_digits + scale > usize::from(precision) {
         return None;
     }
-    let mut value: i128 = 0;
-    for &digit in whole.iter().chain(fraction) {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        value = value * 10 + i128::from(digit - b'0');
-    }
-    value *= 10i128.pow((scale - fraction.len()) as u32);
+    let value = unscaled(whole, fraction)? * 10i128.pow((scale - fraction.len()) as u32);
     Some(if negative { -value } else { value })
+}
+
+/// All digits as one number; `None` if there is something else.
+fn unscaled(whole: &[u8], fraction: &[u8]) -> Option<i128> {
+    let digits = || whole.iter().chain(fraction).map(|byte| byte.wrapping_sub(b'0'));
+    if whole.len() + fraction.len() <= 19 {
+        let small = digits().try_fold(0_u64, |value, digit| (digit <= 9).then_some(value * 10 + u64::from(digit)))?;
+        return Some(i128::from(small));
+    }
+    digits().try_fold(0_i128, |value, digit| (digit <= 9).then_some(value * 10 + i128::from(digit)))
 }
 
 /// The value of `text` in an `int64` column, under the same rule.

@@ -4,47 +4,38 @@
 //! same answer for everything that this one takes: `lake/agree_tests.rs` holds that.
 
 use super::item::{Kind, Value};
-use super::json::{Cursor, Text, check_escapes};
+use super::json::{Cursor, Text, Track};
 
 /// Takes a member of an image, up to the comma or brace behind it. `None`, and the cursor where it was, if it is not of
 /// the usual form.
 #[inline]
 pub(super) fn member<'a>(cursor: &mut Cursor<'a>) -> Option<(Text<'a>, Value<'a>)> {
-    let (text, at, marks) = cursor.insides();
-    let (bytes, marks) = (text.as_bytes(), marks?);
-    if *bytes.get(at)? != b'"' {
+    let (track, at) = (cursor.track()?, cursor.offset());
+    if !track.is(at, b'"') {
         return None;
     }
-    let end = marks.quote(at + 1)?;
-    if *bytes.get(end + 1)? != b':' || marks.is_escaped(at + 1, end) {
+    let end = track.plain_end(at + 1)?;
+    if !track.is(end + 1, b':') {
         return None;
     }
-    let mut ahead = cursor.clone();
-    ahead.go_to(end + 2);
-    let value = value(&mut ahead)?;
-    *cursor = ahead;
-    Some((Text { raw: &text[at + 1..end], escaped: false }, value))
+    let (value, behind) = value_at(track, end + 2)?;
+    cursor.go_to(behind);
+    Some((Text { raw: track.between(at + 1, end), escaped: false }, value))
 }
 
 /// Takes an attribute's value, likewise.
 #[inline]
 pub(super) fn value<'a>(cursor: &mut Cursor<'a>) -> Option<Value<'a>> {
-    let (text, at, marks) = cursor.insides();
-    let (bytes, marks) = (text.as_bytes(), marks?);
-    // A string from behind its opening quote to its closing one.
-    let string = |from: usize| {
-        let end = marks.quote(from).filter(|&end| end < bytes.len())?;
-        let escaped = marks.is_escaped(from, end);
-        let sound = !escaped || check_escapes(&bytes[..end], from, marks).is_ok();
-        sound.then(|| (Text { raw: &text[from..end], escaped }, end + 1))
-    };
-    let extent = |from: usize| {
-        let end = marks.extent(from).filter(|&end| end <= bytes.len())?;
-        Some((cursor.part(from, end), end))
-    };
-    let (kind, end) = match *bytes.get(at..)?.first_chunk::<7>()? {
+    let (value, behind) = value_at(cursor.track()?, cursor.offset())?;
+    cursor.go_to(behind);
+    Some(value)
+}
+
+/// The value at an offset, and the offset behind it.
+fn value_at(track: Track<'_>, at: usize) -> Option<(Value<'_>, usize)> {
+    let (kind, end) = match *track.chunk::<7>(at)? {
         [b'{', b'"', tag, b'"', b':', b'"', _] => {
-            let (text, end) = string(at + 6)?;
+            let (text, end) = track.string(at + 6)?;
             match tag {
                 b'S' => (Kind::S(text), end),
                 b'N' => (Kind::N(text), end),
@@ -52,10 +43,10 @@ pub(super) fn value<'a>(cursor: &mut Cursor<'a>) -> Option<Value<'a>> {
                 _ => return None,
             }
         }
-        [b'{', b'"', b'M', b'"', b':', b'{', _] => extent(at + 5).map(|(part, end)| (Kind::M(part), end))?,
-        [b'{', b'"', b'L', b'"', b':', b'[', _] => extent(at + 5).map(|(part, end)| (Kind::L(part), end))?,
+        [b'{', b'"', b'M', b'"', b':', b'{', _] => track.extent(at + 5).map(|(part, end)| (Kind::M(part), end))?,
+        [b'{', b'"', b'L', b'"', b':', b'[', _] => track.extent(at + 5).map(|(part, end)| (Kind::L(part), end))?,
         [b'{', b'"', tag, b'S', b'"', b':', b'['] => {
-            let (part, end) = extent(at + 6)?;
+            let (part, end) = track.extent(at + 6)?;
             match tag {
                 b'S' => (Kind::Ss(part), end),
                 b'N' => (Kind::Ns(part), end),
@@ -63,17 +54,20 @@ pub(super) fn value<'a>(cursor: &mut Cursor<'a>) -> Option<Value<'a>> {
                 _ => return None,
             }
         }
-        [b'{', b'"', b'B', b'O', b'O', b'L', b'"'] => match bytes.get(at + 7..)? {
+        [b'{', b'"', b'B', b'O', b'O', b'L', b'"'] => match track.bytes().get(at + 7..)? {
             [b':', b't', b'r', b'u', b'e', ..] => (Kind::Bool(true), at + 12),
             [b':', b'f', b'a', b'l', b's', b'e', ..] => (Kind::Bool(false), at + 13),
             _ => return None,
         },
+        [b'{', b'"', b'N', b'U', b'L', b'L', b'"'] => match track.bytes().get(at + 7..)? {
+            [b':', b't', b'r', b'u', b'e', ..] => (Kind::Null, at + 12),
+            _ => return None,
+        },
         _ => return None,
     };
-    if *bytes.get(end)? != b'}' {
+    if !track.is(end, b'}') {
         return None;
     }
-    cursor.go_to(end + 1);
     let checked = !matches!(kind, Kind::M(_) | Kind::L(_) | Kind::Ss(_) | Kind::Ns(_) | Kind::Bs(_));
-    Some(Value { raw: &text[at..end + 1], kind, checked })
+    Some((Value { raw: track.between(at, end + 1), kind, checked }, end + 1))
 }

@@ -1,5 +1,7 @@
 //! Do the quick walk over a record and the careful one give the same rows, whatever the record is?
 
+mod reference;
+
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;

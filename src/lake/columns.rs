@@ -5,8 +5,10 @@
 //! schema, leaves no trace.
 
 mod column;
+mod rest;
 #[cfg(test)]
 mod tests;
+mod usual;
 mod values;
 
 use std::sync::Arc;
@@ -15,10 +17,12 @@ use arrow_array::{ArrayRef, StructArray};
 use arrow_buffer::NullBufferBuilder;
 
 use self::column::ColumnBuilder;
-use self::values::{Nulls, Variable};
+use self::rest::Rest;
+use self::usual::{Needle, Usual};
+pub(super) use self::values::Variable;
 use super::schema::{AttributeType, TableRules, TableSchema};
 use crate::decode::item::{self, Kind, Value};
-use crate::decode::json::{Malformed, Part, Text};
+use crate::decode::json::{Cursor, Malformed, Members, Part, Text, Track};
 use crate::pipeline::spec::ColumnType;
 
 /// Why an image could not be added to the columns as it is.
@@ -50,25 +54,28 @@ pub struct Misfits {
 #[derive(Debug)]
 pub struct ImageColumns {
     columns: Vec<ColumnBuilder>,
-    rest: Variable,
-    rest_nulls: Nulls,
-    /// The columns the current row has touched, to take it back.
-    touched: Vec<u32>,
+    /// For each column what its values begin with, if that is known.
+    needles: Vec<Option<Needle>>,
+    rest: Rest,
     /// Which column came behind each other in the last row that had both; the first place is an image's beginning.
     /// Images of one table mostly have their attributes in one order.
     follows: Vec<u32>,
 }
 
+/// A row in the making.
+struct Making<'a> {
+    row: usize,
+    schema: &'a TableSchema,
+    rules: &'a TableRules,
+    /// Behind which column the walk is: its index and one, or 0 at the image's beginning.
+    place: usize,
+    misfits: Misfits,
+}
+
 impl ImageColumns {
     /// No rows yet, for the columns of `schema`.
     pub fn new(schema: &TableSchema) -> Self {
-        let mut new = Self {
-            columns: Vec::new(),
-            rest: Variable::default(),
-            rest_nulls: Nulls::default(),
-            touched: Vec::new(),
-            follows: vec![0],
-        };
+        let mut new = Self { columns: Vec::new(), needles: Vec::new(), rest: Rest::default(), follows: vec![0] };
         new.grow(schema);
         new
     }
@@ -76,7 +83,9 @@ impl ImageColumns {
     /// Adds the columns that `schema` has more.
     pub fn grow(&mut self, schema: &TableSchema) {
         for column in &schema.columns[self.columns.len()..] {
-            self.columns.push(ColumnBuilder::new(column.takes, &column.storage));
+            let builder = ColumnBuilder::new(column.takes, &column.storage);
+            self.needles.push(Needle::new(column, &builder));
+            self.columns.push(builder);
             self.follows.push(self.columns.len() as u32);
         }
     }
@@ -89,87 +98,119 @@ impl ImageColumns {
         schema: &TableSchema,
         rules: &TableRules,
     ) -> Result<Misfits, NotAdded> {
-        let mut misfits = Misfits::default();
-        let mut rest: Vec<(Text<'_>, &str)> = Vec::new();
-        self.touched.clear();
-        let mut place = 0;
-        item::walk(image, |name, value| {
-            let decoded;
-            let attribute = if name.escaped {
-                decoded = name.decode();
-                decoded.as_deref()
-            } else {
-                Some(name.raw)
-            };
-            let guess = self.follows[place] as usize;
-            let column = attribute.and_then(|attribute| {
-                let guessed = schema.columns.get(guess).is_some_and(|column| column.attribute == attribute);
-                if guessed { Some(guess) } else { schema.column_of(attribute) }
-            });
-            match column {
-                Some(at) => {
-                    self.follows[place] = at as u32;
-                    place = at + 1;
-                    let builder = &mut self.columns[at];
-                    if builder.len() > row {
-                        return Err(NotAdded::Broken(Malformed {
-                            at: 0,
-                            what: "an attribute stands twice in an image",
-                        }));
-                    }
-                    if builder.append(row, &value)? {
-                        self.touched.push(at as u32);
-                        return Ok(());
-                    }
-                    misfits.to_rest += 1;
-                }
-                None => {
-                    let typed = AttributeType::of(&value.kind).is_some();
-                    if typed && attribute.is_some_and(|attribute| schema.wants(attribute, rules)) {
-                        return Err(NotAdded::NewAttribute);
-                    }
-                }
+        let mut making = Making { row, schema, rules, place: 0, misfits: Misfits::default() };
+        let mut cursor = image.cursor();
+        let mut members = Members::open(&mut cursor)?;
+        loop {
+            if self.take_usual(&mut making, &mut cursor, members.is_first()) {
+                members.were_taken();
             }
-            misfits.unknown += u64::from(value.kind == Kind::Unknown);
-            value.check()?;
-            rest.push((name, value.raw));
-            Ok(())
-        })?;
-        if !rest.is_empty() {
-            self.add_rest(row, rest)?;
+            if !members.has_next(&mut cursor)? {
+                break;
+            }
+            let (name, value) = item::member(&mut cursor)?;
+            self.add_member(&mut making, name, value)?;
         }
-        Ok(misfits)
+        cursor.end()?;
+        if !self.rest.close(row) {
+            return Err(twice());
+        }
+        Ok(making.misfits)
     }
 
-    /// Writes what has no place of its own as one JSON object, as it came.
-    fn add_rest(&mut self, row: usize, rest: Vec<(Text<'_>, &str)>) -> Result<(), NotAdded> {
-        let mut names: Vec<_> = rest.iter().map(|(name, _)| name.raw).collect();
-        names.sort_unstable();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(NotAdded::Broken(Malformed { at: 0, what: "an attribute stands twice in an image" }));
+    /// Adds attributes as long as they are of the usual form; whether there was one. The cursor is at an image's first
+    /// member or behind another one, and afterwards behind the last that was taken.
+    fn take_usual(&mut self, making: &mut Making<'_>, cursor: &mut Cursor<'_>, first: bool) -> bool {
+        let Some(track) = cursor.track() else { return false };
+        let mut end = cursor.offset();
+        let mut at = end + usize::from(!first);
+        if !first && !track.is(end, b',') {
+            return false;
         }
-        let out = self.rest.open(self.rest_nulls.value_at(row));
-        for (at, (name, raw)) in rest.into_iter().enumerate() {
-            out.extend_from_slice(if at == 0 { b"{\"" } else { b",\"" });
-            out.extend_from_slice(name.raw.as_bytes());
-            out.extend_from_slice(b"\":");
-            out.extend_from_slice(raw.as_bytes());
+        let before = end;
+        while let Some(behind) = self.take_one(making, track, at) {
+            end = behind;
+            if !track.is(behind, b',') {
+                break;
+            }
+            at = behind + 1;
         }
-        out.push(b'}');
-        self.rest.close();
+        cursor.go_to(end);
+        end > before
+    }
+
+    /// Adds the attribute at an offset if it is of the usual form, and answers the offset behind it.
+    #[inline(always)]
+    fn take_one(&mut self, making: &mut Making<'_>, track: Track<'_>, at: usize) -> Option<usize> {
+        let guess = self.follows[making.place] as usize;
+        self.take_as(making, guess, track, at).or_else(|| self.take_other(making, guess, track, at))
+    }
+
+    /// The same, where the attribute is not the one that was expected.
+    #[cold]
+    #[inline(never)]
+    fn take_other(&mut self, making: &mut Making<'_>, guess: usize, track: Track<'_>, at: usize) -> Option<usize> {
+        let other = self.column_at(making.schema, track, at).filter(|&other| other != guess)?;
+        self.take_as(making, other, track, at)
+    }
+
+    /// The same, if the attribute is that of column `column`.
+    #[inline(always)]
+    fn take_as(&mut self, making: &mut Making<'_>, column: usize, track: Track<'_>, at: usize) -> Option<usize> {
+        let needle = self.needles.get(column)?.as_ref()?;
+        let end = match usual::add(needle, &mut self.columns[column], making.row, track, at) {
+            Usual::Added(end) => end,
+            Usual::Null(from, to) => {
+                self.rest.add(needle.name(), &track.bytes()[from..to]);
+                making.misfits.to_rest += 1;
+                to
+            }
+            Usual::Other => return None,
+        };
+        self.follows[making.place] = column as u32;
+        making.place = column + 1;
+        Some(end)
+    }
+
+    /// The column of the attribute whose name stands at an offset.
+    fn column_at(&self, schema: &TableSchema, track: Track<'_>, at: usize) -> Option<usize> {
+        let end = track.is(at, b'"').then(|| track.plain_end(at + 1))??;
+        schema.column_of(track.between(at + 1, end))
+    }
+
+    /// Adds an attribute of any form.
+    fn add_member(&mut self, making: &mut Making<'_>, name: Text<'_>, value: Value<'_>) -> Result<(), NotAdded> {
+        let attribute = name.decode();
+        match attribute.as_deref().and_then(|attribute| making.schema.column_of(attribute)) {
+            Some(at) => {
+                self.follows[making.place] = at as u32;
+                making.place = at + 1;
+                let builder = &mut self.columns[at];
+                if builder.len() > making.row {
+                    return Err(twice());
+                }
+                if builder.append(making.row, &value)? {
+                    return Ok(());
+                }
+                making.misfits.to_rest += 1;
+            }
+            None => {
+                let typed = AttributeType::of(&value.kind).is_some();
+                if typed && attribute.is_some_and(|attribute| making.schema.wants(&attribute, making.rules)) {
+                    return Err(NotAdded::NewAttribute);
+                }
+            }
+        }
+        making.misfits.unknown += u64::from(value.kind == Kind::Unknown);
+        value.check()?;
+        self.rest.add(name.raw.as_bytes(), value.raw.as_bytes());
         Ok(())
     }
 
     /// Takes back what the last [`Self::add`], also a failed one, added to row `row`.
     pub fn take_back(&mut self, row: usize) {
-        for &at in &self.touched {
-            self.columns[at as usize].truncate(row);
-        }
-        if self.rest_nulls.len > row {
-            self.rest_nulls.truncate(row);
-            self.rest.truncate(row);
-        }
-        self.touched.clear();
+        self.columns.iter_mut().for_each(|column| column.truncate(row));
+        self.rest.take_back(row);
     }
 
     /// The bytes the rows take, roughly: what the memory budget counts.
@@ -183,9 +224,7 @@ impl ImageColumns {
         for column in &mut self.columns {
             arrays.push(column.finish(rows)?);
         }
-        self.rest.pad(self.rest_nulls.pad(rows));
-        arrays.push(self.rest.finish_text(self.rest_nulls.finish())?);
-        self.touched.clear();
+        arrays.push(self.rest.finish(rows)?);
         Ok(arrays)
     }
 
@@ -199,6 +238,10 @@ impl ImageColumns {
         let arrays = self.finish(rows)?;
         Ok(Arc::new(StructArray::try_new(schema.image_fields(), arrays, present.finish())?))
     }
+}
+
+fn twice() -> NotAdded {
+    NotAdded::Broken(Malformed { at: 0, what: "an attribute stands twice in an image" })
 }
 
 /// Whether a column of this type holds `value` exactly; otherwise it goes to `_rest`.

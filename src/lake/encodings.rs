@@ -126,13 +126,13 @@ where
 /// Whether values come again often enough for a dictionary: of those sampled at least every eighth. A sample of a
 /// sixteenth has that if a value comes about four times in all.
 fn repeats<'a>(values: &ArrayRef, value: impl Fn(usize) -> &'a [u8]) -> bool {
-    let mut different: HashSet<&[u8]> = HashSet::with_capacity(SAMPLE.1);
-    let mut looked_at = 0;
-    for row in sampled(values) {
-        different.insert(value(row));
-        looked_at += 1;
+    let looked_at = sampled(values).count();
+    if looked_at < LEAST_FOR_DICTIONARY {
+        return false;
     }
-    looked_at >= LEAST_FOR_DICTIONARY && different.len() * 8 <= looked_at * 7
+    let mut different: HashSet<&[u8]> = HashSet::with_capacity(looked_at);
+    different.extend(sampled(values).map(value));
+    different.len() * 8 <= looked_at * 7
 }
 
 /// The rows to look at: spread evenly, those without a value left out.

@@ -1,14 +1,11 @@
 //! Encodes the rows of one data file as Parquet, in memory, and proves the file readable before anybody sees it.
 
-use std::sync::Arc;
-
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, StructArray, UInt32Array};
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_cmp::{DynComparator, make_comparator};
-use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, SortOptions};
+use arrow_schema::{Schema, SchemaRef, SortOptions};
 use bytes::Bytes;
 use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions,
 };
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
@@ -19,6 +16,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::encodings;
+use super::parts::{self, Part, leaves};
 use super::schema::{TableRules, TableSchema};
 use super::side_by_side::side_by_side;
 
@@ -199,16 +197,8 @@ impl Begun {
         }
         self.rows += batch.num_rows();
         self.raw += batch.get_array_memory_size();
-        let (mut writers, mut tasks) = (self.columns.as_mut_slice(), Vec::new());
-        for (field, array) in parts(batch, threads)? {
-            let mine = writers.split_off_mut(..leaves(field.data_type()));
-            let mine = mine.ok_or_else(|| ParquetError::General(format!("too few leaves at {}", field.name())))?;
-            tasks.push((field, array, mine));
-        }
-        side_by_side(threads, tasks, |(field, array, writers)| {
-            let leaves = compute_leaves(&field, &array)?;
-            Ok(leaves.iter().zip(writers).try_for_each(|(leaf, writer)| writer.write(leaf))?)
-        })
+        let parts = parts::of(batch, &mut self.columns, threads)?;
+        Ok(side_by_side(threads, parts, Part::encode)?)
     }
 
     fn close_group(&mut self, threads: usize) -> Result<(), FileError> {
@@ -242,25 +232,6 @@ impl Begun {
     }
 }
 
-/// The columns of a batch; for several threads, structs (the old image is half of all) as their fields.
-fn parts(batch: &RecordBatch, threads: usize) -> Result<Vec<(FieldRef, ArrayRef)>, FileError> {
-    let mut parts = Vec::new();
-    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        let (DataType::Struct(fields), true) = (field.data_type(), threads > 1) else {
-            parts.push((field.clone(), array.clone()));
-            continue;
-        };
-        let nulls = array.nulls();
-        for (inner, values) in fields.iter().zip(array.as_struct().columns()) {
-            let alone = Fields::from(vec![inner.clone()]);
-            let array = StructArray::try_new(alone.clone(), vec![values.clone()], nulls.cloned())?;
-            let field = Field::new(field.name(), DataType::Struct(alone), field.is_nullable());
-            parts.push((Arc::new(field), Arc::new(array)));
-        }
-    }
-    Ok(parts)
-}
-
 /// Reads the footer back and checks that it promises `rows` rows, in column chunks that lie inside the file.
 pub fn verify(file: &Bytes, rows: usize) -> Result<(), FileError> {
     let unreadable = |what: String| FileError::Unreadable(what);
@@ -287,14 +258,6 @@ pub fn verify(file: &Bytes, rows: usize) -> Result<(), FileError> {
 /// The index of the Parquet leaf of a scalar field: the leaves of the fields before it count.
 fn leaf_of(schema: &Schema, field: usize) -> usize {
     schema.fields()[..field].iter().map(|field| leaves(field.data_type())).sum()
-}
-
-fn leaves(data_type: &DataType) -> usize {
-    match data_type {
-        DataType::List(element) => leaves(element.data_type()),
-        DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
-        _ => 1,
-    }
 }
 
 fn sorted(batch: &RecordBatch, by: &[usize]) -> Result<RecordBatch, FileError> {

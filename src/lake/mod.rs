@@ -23,6 +23,7 @@ pub mod file;
 mod open_file;
 mod open_range;
 pub mod partition;
+mod parts;
 pub mod placement;
 mod publish;
 pub mod range;
@@ -35,6 +36,7 @@ pub mod schema;
 pub mod settle;
 pub mod shard;
 mod side_by_side;
+mod sparse;
 pub mod store;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,13 @@
 //! Collects rows of one table for one file until they are encoded: the lake's columns in their order.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow_array::builder::{BooleanBuilder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow_array::builder::{BooleanBuilder, Int32Builder, Int64Builder, TimestampMicrosecondBuilder};
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_buffer::NullBufferBuilder;
 use arrow_schema::ArrowError;
 
-use super::columns::{ImageColumns, Misfits, NotAdded};
+use super::columns::{ImageColumns, Misfits, NotAdded, Variable};
 use super::schema::{TableRules, TableSchema};
 use crate::change::{Position, ShardId};
 use crate::decode::envelope::Envelope;
@@ -28,12 +27,12 @@ pub struct Rows {
     origin: RowOrigin,
     schema: Arc<TableSchema>,
     len: usize,
-    op: StringBuilder,
+    op: Variable,
     ttl: BooleanBuilder,
     changed_at: TimestampMicrosecondBuilder,
-    sequence: StringBuilder,
+    sequence: Variable,
     sub: Int32Builder,
-    event_id: StringBuilder,
+    event_id: Variable,
     new: ImageColumns,
     old: ImageColumns,
     has_old: NullBufferBuilder,
@@ -48,12 +47,12 @@ impl Rows {
             origin,
             schema,
             len: 0,
-            op: StringBuilder::new(),
+            op: Variable::default(),
             ttl: BooleanBuilder::new(),
             changed_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
-            sequence: StringBuilder::new(),
+            sequence: Variable::default(),
             sub: Int32Builder::new(),
-            event_id: StringBuilder::new(),
+            event_id: Variable::default(),
             has_old: NullBufferBuilder::new(0),
         }
     }
@@ -96,20 +95,26 @@ impl Rows {
             return added;
         }
         self.has_old.append(change.old_image.is_some());
-        self.op.append_value(&change.event_name);
+        self.op.add(change.event_name.as_bytes());
         self.ttl.append_value(change.ttl);
         self.changed_at.append_option(change.changed_at);
-        let digits = position.sequence.as_str();
-        // A StringBuilder cannot fail to take text.
-        let _ = write!(self.sequence, "{:03}{digits}", digits.len());
-        self.sequence.append_value("");
+        self.add_sequence(position.sequence.as_str().as_bytes());
         self.sub.append_value(position.sub as i32);
         match &change.event_id {
-            Some(id) => self.event_id.append_value(id),
-            None => self.event_id.append_value(format!("{}:{position}", self.origin.shard)),
+            Some(id) => self.event_id.add(id.as_bytes()),
+            None => self.event_id.add(format!("{}:{position}", self.origin.shard).as_bytes()),
         }
         self.len += 1;
         added
+    }
+
+    /// The digits behind their number, as [`crate::change::SequenceNumber::to_sortable`] writes them.
+    fn add_sequence(&mut self, digits: &[u8]) {
+        let out = self.sequence.open(0);
+        let count = digits.len();
+        out.extend([count / 100, count / 10 % 10, count % 10].map(|digit| b'0' + digit as u8));
+        out.extend_from_slice(digits);
+        self.sequence.close();
     }
 
     fn add_images(&mut self, row: usize, change: &Envelope<'_>, rules: &TableRules) -> Result<Misfits, NotAdded> {
@@ -132,14 +137,14 @@ impl Rows {
         let mut generation = Int64Builder::with_capacity(rows);
         generation.append_value_n(self.origin.generation, rows);
         let mut arrays: Vec<ArrayRef> = vec![
-            Arc::new(self.op.finish()),
+            self.op.finish_text(None)?,
             Arc::new(self.ttl.finish()),
             Arc::new(self.changed_at.finish()),
             Arc::new(shard),
-            Arc::new(self.sequence.finish()),
+            self.sequence.finish_text(None)?,
             Arc::new(self.sub.finish()),
             Arc::new(generation.finish()),
-            Arc::new(self.event_id.finish()),
+            self.event_id.finish_text(None)?,
         ];
         arrays.extend(self.new.finish(rows)?);
         let has_old = std::mem::replace(&mut self.has_old, NullBufferBuilder::new(0));

@@ -1,57 +1,56 @@
 //! Which of 64 bytes are quotes, backslashes, brackets? One bit per byte, the first byte's lowest.
 //!
-//! Sixteen bytes are compared at once, which every 64-bit machine can do; `wide` knows how, without `unsafe` here.
+//! As many bytes are compared at once as the processor can, which is asked when the program runs; `fearless_simd` knows
+//! how, without `unsafe` here.
 
-use wide::u8x16;
+use fearless_simd::prelude::*;
+use fearless_simd::u8x64;
 
 /// 64 bytes.
-pub(super) struct Block([u8x16; 4]);
+pub(super) struct Block<S: Simd>(S, u8x64<S>);
 
-impl Block {
-    #[inline]
-    pub(super) fn new(bytes: &[u8; 64]) -> Self {
-        let (parts, _) = bytes.as_chunks::<16>();
-        Self([u8x16::from(parts[0]), u8x16::from(parts[1]), u8x16::from(parts[2]), u8x16::from(parts[3])])
+// Functions that work on blocks must be inlined always: only then are they compiled for the processor at hand.
+impl<S: Simd> Block<S> {
+    #[inline(always)]
+    pub(super) fn new(simd: S, bytes: &[u8; 64]) -> Self {
+        Self(simd, u8x64::from_slice(simd, bytes))
     }
 
     /// The last bytes of a text, filled up with spaces.
-    #[inline]
-    pub(super) fn padded(rest: &[u8]) -> Self {
+    #[inline(always)]
+    pub(super) fn padded(simd: S, rest: &[u8]) -> Self {
         let mut last = [b' '; 64];
         last[..rest.len()].copy_from_slice(rest);
-        Self::new(&last)
+        Self::new(simd, &last)
     }
 
     /// Which bytes are this one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn equal(&self, byte: u8) -> u64 {
-        let wanted = u8x16::splat(byte);
-        self.mask(|part| part.simd_eq(wanted))
+        self.1.simd_eq(u8x64::splat(self.0, byte)).to_bitmask()
     }
 
     /// Which bytes are this one with the bits of `fold` set.
-    #[inline]
+    #[inline(always)]
     pub(super) fn folded(&self, fold: u8, byte: u8) -> u64 {
-        let (fold, wanted) = (u8x16::splat(fold), u8x16::splat(byte));
-        self.mask(|part| (part | fold).simd_eq(wanted))
+        (self.1 | u8x64::splat(self.0, fold)).simd_eq(u8x64::splat(self.0, byte)).to_bitmask()
     }
 
     /// Which bytes are at most this one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn at_most(&self, byte: u8) -> u64 {
-        let limit = u8x16::splat(byte);
-        self.mask(|part| part.min(limit).simd_eq(part))
+        self.1.min(u8x64::splat(self.0, byte)).simd_eq(self.1).to_bitmask()
     }
 
-    #[inline]
-    fn mask(&self, of: impl Fn(u8x16) -> u8x16) -> u64 {
-        let bits = |part: u8x16| u64::from(of(part).to_bitmask() as u16);
-        bits(self.0[0]) | bits(self.0[1]) << 16 | bits(self.0[2]) << 32 | bits(self.0[3]) << 48
+    /// Each byte becomes the lesser of the two at its place.
+    #[inline(always)]
+    pub(super) fn keep_least(&mut self, other: &Self) {
+        self.1 = self.1.min(other.1);
     }
 }
 
 /// What one block hands on to the next about quotes and escapes.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Strings {
     /// All ones: the next block starts inside a string.
     pub(super) inside: u64,
@@ -61,8 +60,8 @@ pub(super) struct Strings {
 
 impl Strings {
     /// The quotes that are not escaped, and what lies in strings (opening quotes included, closing ones not).
-    #[inline]
-    pub(super) fn next(&mut self, block: &Block, backslashes: u64) -> (u64, u64) {
+    #[inline(always)]
+    pub(super) fn next<S: Simd>(&mut self, block: &Block<S>, backslashes: u64) -> (u64, u64) {
         let quotes = block.equal(b'"') & !self.escapes(backslashes);
         let inside = prefix_xor(quotes) ^ self.inside;
         self.inside = if inside >> 63 == 1 { u64::MAX } else { 0 };
@@ -71,7 +70,7 @@ impl Strings {
 
     /// The bytes with a backslash before them that is not itself escaped. The arithmetic is simdjson's (Langdale and
     /// Lemire, "Parsing Gigabytes of JSON per Second", 2019).
-    #[inline]
+    #[inline(always)]
     fn escapes(&mut self, backslashes: u64) -> u64 {
         const EVEN: u64 = 0x5555_5555_5555_5555;
         if backslashes == 0 {
@@ -88,7 +87,7 @@ impl Strings {
 }
 
 /// Bit i: whether the bits 0 to i are odd in number. Of quotes: from an opening one to before its closing one.
-#[inline]
+#[inline(always)]
 fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;

@@ -4,6 +4,9 @@
 //! becomes bit masks (one bit per byte): quotes that are not escaped, from them what lies in strings, and the brackets
 //! outside of them. Only a block in which the depth may reach zero is looked at bit by bit.
 
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, dispatch};
+
 use super::block::{Block, Strings};
 
 /// How deep brackets may nest. DynamoDB allows 32 levels of lists and maps, two brackets each.
@@ -21,11 +24,16 @@ pub(super) enum Unclosed {
 /// The length of the object or array at the start of `bytes`. Its first byte must be an opening bracket. Brackets are
 /// counted; that they pair up is for those to check who read what is inside.
 pub(super) fn extent(bytes: &[u8]) -> Result<usize, Unclosed> {
+    dispatch!(Level::new(), simd => extent_with(simd, bytes))
+}
+
+#[inline(always)]
+fn extent_with<S: Simd>(simd: S, bytes: &[u8]) -> Result<usize, Unclosed> {
     let mut scan = Scan { strings: Strings::default(), depth: 0, plain: false };
     let (blocks, rest) = bytes.as_chunks::<64>();
     let mut i = 0;
     while let Some(block) = blocks.get(i) {
-        if let Some(end) = scan.block(&Block::new(block))? {
+        if let Some(end) = scan.block(&Block::new(simd, block))? {
             return Ok(i * 64 + end);
         }
         i += 1;
@@ -35,7 +43,7 @@ pub(super) fn extent(bytes: &[u8]) -> Result<usize, Unclosed> {
             i += memchr::memchr2(b'"', b'\\', from).unwrap_or(from.len()) / 64;
         }
     }
-    match scan.block(&Block::padded(rest))? {
+    match scan.block(&Block::padded(simd, rest))? {
         Some(end) => Ok(blocks.len() * 64 + end),
         None => Err(Unclosed::End),
     }
@@ -51,8 +59,8 @@ struct Scan {
 
 impl Scan {
     /// Reads a block; answers where the outermost bracket closed, just behind it.
-    #[inline]
-    fn block(&mut self, block: &Block) -> Result<Option<usize>, Unclosed> {
+    #[inline(always)]
+    fn block<S: Simd>(&mut self, block: &Block<S>) -> Result<Option<usize>, Unclosed> {
         let backslashes = block.equal(b'\\');
         let (began_inside, began_escaped) = (self.strings.inside, self.strings.escaped);
         let (quotes, in_string) = self.strings.next(block, backslashes);

@@ -3,116 +3,181 @@
 //! A walk byte by byte mispredicts at the end of almost every string, which costs more than the rest. Here a record is
 //! looked through 64 bytes at a time; then the end of a string, or of an object, is a matter of counting bits.
 
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, dispatch};
+
 use super::block::{Block, Strings};
 
 /// The deepest nesting of brackets that is followed. What is deeper is left to the careful walk, which knows the limit.
 const MAX_DEPTH: i32 = 60;
 
-/// The marks of one text. The memory serves many texts, one after the other.
+/// The marks of one text: a word, or what else there is, for 64 bytes. The first byte's bit is the lowest. The memory
+/// serves many texts, one after the other.
 #[derive(Debug, Default)]
 pub struct Marks {
-    words: Vec<Word>,
-    /// There is no backslash at all.
-    plain: bool,
-    /// How deep the text behind the last word is nested.
+    /// Quotes that are not escaped.
+    quotes: Vec<u64>,
+    /// These and all backslashes: where the plain part of a string ends.
+    stops: Vec<u64>,
+    brackets: Vec<Brackets>,
+}
+
+/// The brackets among 64 bytes, outside of strings. Most come in pairs, one directly behind the other, as around a scalar.
+/// Such a pair changes nothing for what is around it, so the others are kept apart.
+#[derive(Debug, Default, Clone, Copy)]
+struct Brackets {
+    all: u64,
+    /// Opening brackets, the one before which is an opening one.
+    inner: u64,
+    /// Closing brackets, the one before which is a closing one.
+    outer: u64,
+    /// How deep the brackets before these bytes nest, without the last one if it opens: it may be one of a pair.
     depth: i32,
 }
 
-/// The marks of 64 bytes.
-#[derive(Debug, Clone, Copy)]
-struct Word {
-    /// Quotes that are not escaped.
-    quotes: u64,
-    backslashes: u64,
-    /// Opening brackets outside of strings.
-    opens: u64,
-    closes: u64,
-    /// How deep the brackets before these bytes nest.
-    depth: i32,
-    closed: i32,
+/// Where a string ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StringEnd {
+    /// The offset of the closing quote.
+    pub at: usize,
+    /// Whether there is a backslash before it.
+    pub escaped: bool,
 }
 
 impl Marks {
     /// Marks `text`. `false` if there is a control character in it, for which these marks are not made.
     pub fn read(&mut self, text: &[u8]) -> bool {
-        self.words.clear();
-        self.plain = true;
-        self.depth = 0;
-        let mut strings = Strings::default();
+        dispatch!(Level::new(), simd => self.read_with(simd, text))
+    }
+
+    #[inline(always)]
+    fn read_with<S: Simd>(&mut self, simd: S, text: &[u8]) -> bool {
         let (blocks, rest) = text.as_chunks::<64>();
-        let usable = blocks.iter().all(|block| self.add(&Block::new(block), &mut strings));
-        usable && (rest.is_empty() || self.add(&Block::padded(rest), &mut strings))
-    }
-
-    #[inline]
-    fn add(&mut self, block: &Block, strings: &mut Strings) -> bool {
-        let backslashes = block.equal(b'\\');
-        let (quotes, inside) = strings.next(block, backslashes);
-        self.plain &= backslashes == 0;
-        // `{` and `[`, `}` and `]` differ in one bit.
-        let (opens, closes) = (block.folded(0x20, b'{') & !inside, block.folded(0x20, b'}') & !inside);
-        let (opened, closed) = (opens.count_ones() as i32, closes.count_ones() as i32);
-        self.words.push(Word { quotes, backslashes, opens, closes, depth: self.depth, closed });
-        self.depth += opened - closed;
-        block.at_most(0x1f) == 0
-    }
-
-    /// The first quote that is not escaped, at this offset or behind it.
-    #[inline]
-    pub(in crate::decode) fn quote(&self, at: usize) -> Option<usize> {
-        self.first(at, |word| word.quotes)
-    }
-
-    /// The first backslash at this offset or behind it.
-    #[inline]
-    pub(super) fn backslash(&self, at: usize) -> Option<usize> {
-        if self.plain { None } else { self.first(at, |word| word.backslashes) }
-    }
-
-    /// Whether there is a backslash between two offsets.
-    #[inline]
-    pub(in crate::decode) fn is_escaped(&self, from: usize, to: usize) -> bool {
-        // The next one may be far away.
-        let words = self.words.get(from / 64..to / 64 + 1).unwrap_or_default();
-        !self.plain && words.iter().any(|word| word.backslashes != 0) && self.backslash(from).is_some_and(|at| at < to)
-    }
-
-    #[inline]
-    fn first(&self, at: usize, marks: impl Fn(&Word) -> u64) -> Option<usize> {
-        let (mut word, bit) = (at / 64, at % 64);
-        let mut bits = marks(self.words.get(word)?) >> bit << bit;
-        while bits == 0 {
-            word += 1;
-            bits = marks(self.words.get(word)?);
+        let words = blocks.len() + usize::from(!rest.is_empty());
+        self.quotes.resize(words, 0);
+        self.stops.resize(words, 0);
+        self.brackets.resize(words, Brackets::default());
+        let all = self.quotes.iter_mut().zip(&mut self.stops).zip(&mut self.brackets);
+        let mut scan = Scan::new(simd);
+        let mut blocks = blocks.iter();
+        for ((quotes, stops), brackets) in all {
+            let block = blocks.next().map_or_else(|| Block::padded(simd, rest), |block| Block::new(simd, block));
+            (*quotes, *stops, *brackets) = scan.next(&block);
         }
-        Some(word * 64 + bits.trailing_zeros() as usize)
+        scan.least.at_most(0x1f) == 0
+    }
+
+    /// Where the string ends whose inside begins at this offset.
+    #[inline]
+    pub fn string_end(&self, from: usize) -> Option<StringEnd> {
+        let stop = first(&self.stops, from)?;
+        if self.quotes.get(stop / 64)? >> (stop % 64) & 1 == 1 {
+            return Some(StringEnd { at: stop, escaped: false });
+        }
+        Some(StringEnd { at: first(&self.quotes, stop)?, escaped: true })
+    }
+
+    /// The first quote or backslash at this offset or behind it.
+    #[inline]
+    pub(super) fn stop(&self, at: usize) -> Option<usize> {
+        first(&self.stops, at)
     }
 
     /// Just behind the partner of the opening bracket at this offset. Brackets are counted; that they pair up is for
     /// those to check who read what is inside. `None`: there is no end, or it is nested too deeply.
-    #[inline]
     pub(in crate::decode) fn extent(&self, at: usize) -> Option<usize> {
-        let before = (1_u64 << (at % 64)) - 1;
-        let first = self.words.get(at / 64)?;
-        let opened = |word: &Word| (word.opens & before).count_ones() as i32;
-        let closed = |word: &Word| (word.closes & before).count_ones() as i32;
-        let outside = first.depth + opened(first) - closed(first);
-        if let Some(end) = close(first.opens & !before, first.closes & !before, 0) {
-            return Some(at / 64 * 64 + end);
+        let (mut number, mut behind) = (at / 64, u64::MAX << (at % 64) << 1);
+        let mut word = self.brackets.get(number)?;
+        while word.all & behind == 0 {
+            number += 1;
+            behind = u64::MAX;
+            word = self.brackets.get(number)?;
         }
-        for (number, word) in self.words.iter().enumerate().skip(at / 64 + 1) {
+        let next = word.all & behind;
+        let next = next & next.wrapping_neg();
+        let place = next.trailing_zeros() as usize;
+        if word.inner & next == 0 {
+            return Some(number * 64 + place + 1);
+        }
+        // There is something inside, and with the next bracket it has begun: from here on only `inner` and `outer` count.
+        let behind = u64::MAX << place << 1;
+        if let Some(end) = close(word.inner & behind, word.outer & behind, 1) {
+            return Some(number * 64 + end);
+        }
+        let before = !behind;
+        let outside =
+            word.depth + (word.inner & before).count_ones() as i32 - (word.outer & before).count_ones() as i32 - 1;
+        for (number, word) in self.brackets.iter().enumerate().skip(number + 1) {
             let depth = word.depth - outside;
             if depth > MAX_DEPTH {
                 return None;
             }
-            // Where fewer brackets close than are open, the end is not.
-            if word.closed >= depth
-                && let Some(end) = close(word.opens, word.closes, depth)
+            if word.outer != 0
+                && let Some(end) = close(word.inner, word.outer, depth)
             {
                 return Some(number * 64 + end);
             }
         }
         None
+    }
+}
+
+/// What one block of a text hands on to the next.
+struct Scan<S: Simd> {
+    /// Of all bytes at one place in their block, the least.
+    least: Block<S>,
+    strings: Strings,
+    depth: i32,
+    /// 1: the last bracket was an opening one.
+    opened: u64,
+}
+
+impl<S: Simd> Scan<S> {
+    #[inline(always)]
+    fn new(simd: S) -> Self {
+        Self { least: Block::padded(simd, &[]), strings: Strings::default(), depth: 0, opened: 0 }
+    }
+
+    /// The quotes, stops and brackets of the next block.
+    #[inline(always)]
+    fn next(&mut self, block: &Block<S>) -> (u64, u64, Brackets) {
+        self.least.keep_least(block);
+        let backslashes = block.equal(b'\\');
+        let (quotes, inside) = self.strings.next(block, backslashes);
+        // `{` and `[`, `}` and `]` differ in one bit.
+        let (opens, closes) = (block.folded(0x20, b'{') & !inside, block.folded(0x20, b'}') & !inside);
+        (quotes, quotes | backslashes, self.brackets(opens, closes))
+    }
+
+    #[inline(always)]
+    fn brackets(&mut self, opens: u64, closes: u64) -> Brackets {
+        let all = opens | closes;
+        // A carry runs from behind each opening bracket up to the next bracket, and stays there.
+        let (sum, overflow) = (!all).overflowing_add(opens << 1 | self.opened);
+        self.opened = opens >> 63 | u64::from(overflow);
+        let (inner, outer) = (opens & sum, closes & !sum);
+        let depth = self.depth;
+        if inner | outer != 0 {
+            self.depth += inner.count_ones() as i32 - outer.count_ones() as i32;
+        }
+        Brackets { all, inner, outer, depth }
+    }
+}
+
+/// The first mark at this offset or behind it.
+#[inline]
+fn first(marks: &[u64], at: usize) -> Option<usize> {
+    let mut word = at / 64;
+    let bits = marks.get(word)? >> (at % 64);
+    if bits != 0 {
+        return Some(at + bits.trailing_zeros() as usize);
+    }
+    loop {
+        word += 1;
+        let bits = *marks.get(word)?;
+        if bits != 0 {
+            return Some(word * 64 + bits.trailing_zeros() as usize);
+        }
     }
 }
 
@@ -178,12 +243,13 @@ mod tests {
             let marks = marks(&text);
             let mut found = Vec::new();
             let mut at = 0;
-            while let Some(quote) = marks.quote(at) {
-                found.push(quote);
-                at = quote + 1;
+            while let Some(end) = marks.string_end(at) {
+                prop_assert_eq!(end.escaped, text[at..end.at].contains('\\'));
+                found.push(end.at);
+                at = end.at + 1;
             }
             prop_assert_eq!(found, expected);
-            prop_assert_eq!(marks.backslash(0), text.find('\\'));
+            prop_assert_eq!(marks.stop(0), text.find(['"', '\\']));
         }
 
         #[test]

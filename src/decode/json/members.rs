@@ -18,6 +18,18 @@ impl Members {
         Ok(Self { first: true })
     }
 
+    /// Whether no member has been taken.
+    #[inline]
+    pub fn is_first(&self) -> bool {
+        self.first
+    }
+
+    /// Somebody else has taken members from the cursor, the last one up to its value's end.
+    #[inline]
+    pub fn were_taken(&mut self) {
+        self.first = false;
+    }
+
     /// Takes the next name and its colon, or the closing brace (`None`).
     #[inline]
     pub fn next<'a, T: Input + ?Sized>(&mut self, cursor: &mut Cursor<'a, T>) -> NextName<'a, T> {

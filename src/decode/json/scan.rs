@@ -57,10 +57,11 @@ pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     Some(behind + memchr::memchr2(b'"', b'\\', &bytes[behind..])?)
 }
 
-/// Checks the escapes between `start` and the end of `bytes`.
+/// Checks the escapes between `start` and the end of `bytes`, which is the closing quote.
 pub(in crate::decode) fn check_escapes(bytes: &[u8], start: usize, marks: &Marks) -> Result<(), Malformed> {
     let mut at = start;
-    while let Some(escape) = marks.backslash(at).filter(|&escape| escape < bytes.len()) {
+    while let Some(escape) = marks.stop(at).filter(|&escape| escape < bytes.len()) {
+        // An escaped quote is no stop, but a backslash behind it may be.
         at = escape + escape_length(&bytes[escape..]).ok_or(Malformed { at: escape, what: "invalid escape" })?;
     }
     Ok(())

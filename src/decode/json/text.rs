@@ -55,36 +55,69 @@ impl<'a, T: Input + ?Sized> Text<'a, T> {
     }
 }
 
-/// Of a string that was checked only surrogates can be wrong, of another any escape. A backslash is never the last byte.
+/// Of a string that was checked only surrogates can be wrong, of another any escape.
 fn unescape(raw: &[u8], out: &mut Vec<u8>) -> bool {
-    let mut at = 0;
-    while let Some(skip) = memchr::memchr(b'\\', &raw[at..]) {
-        out.extend_from_slice(&raw[at..at + skip]);
-        at += skip + 2;
-        match raw[at - 1] {
+    let mut rest = raw;
+    while let Some(&first) = rest.first() {
+        if first != b'\\' {
+            let plain = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
+            out.extend_from_slice(&rest[..plain]);
+            rest = &rest[plain..];
+            continue;
+        }
+        let Some(&escape) = rest.get(1) else { return false };
+        rest = &rest[2..];
+        match escape {
             b'b' => out.push(8),
             b'f' => out.push(12),
             b'n' => out.push(b'\n'),
             b'r' => out.push(b'\r'),
             b't' => out.push(b'\t'),
             b'u' => {
-                let Some((character, length)) = unicode_escape(&raw[at..]) else { return false };
-                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                at += length;
+                let Some((character, length)) = unicode_escape(rest) else { return false };
+                push(character, out);
+                rest = &rest[length..];
             }
             other @ (b'"' | b'\\' | b'/') => out.push(other),
             _ => return false,
         }
     }
-    out.extend_from_slice(&raw[at..]);
     true
 }
 
+/// Appends a character as UTF-8. The lengths are told apart so that each is copied without a call.
+#[inline]
+fn push(character: char, out: &mut Vec<u8>) {
+    let mut buffer = [0; 4];
+    let length = character.encode_utf8(&mut buffer).len();
+    let [a, b, c, _] = buffer;
+    match length {
+        1 => out.push(a),
+        2 => out.extend_from_slice(&[a, b]),
+        3 => out.extend_from_slice(&[a, b, c]),
+        _ => out.extend_from_slice(&buffer),
+    }
+}
+
+/// What a hexadecimal digit is worth; 255 is none.
+const HEX: [u8; 256] = {
+    let mut worth = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        worth[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        worth[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    worth
+};
+
 /// Reads what follows `\u`: four digits, or a surrogate pair `XXXX\uXXXX`. Answers its length too.
+#[inline]
 fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
     let unit = |at: usize| {
-        let digits = raw.get(at..at + 4)?.iter().map(|&digit| char::from(digit).to_digit(16));
-        digits.reduce(|number, digit| Some(number? << 4 | digit?))?
+        let worth = raw.get(at..)?.first_chunk::<4>()?.map(|digit| HEX[usize::from(digit)]);
+        let are_digits = worth.iter().all(|&digit| digit < 16);
+        are_digits.then(|| worth.iter().fold(0, |number, &digit| number << 4 | u32::from(digit)))
     };
     let first = unit(0)?;
     if !(0xD800..0xE000).contains(&first) {

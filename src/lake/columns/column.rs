@@ -19,8 +19,8 @@ use crate::pipeline::spec::{ColumnType, StructField};
 /// A column, or a field of a struct: for each row a value or none.
 #[derive(Debug)]
 pub(super) struct ColumnBuilder {
-    nulls: Nulls,
-    slots: Slots,
+    pub(super) nulls: Nulls,
+    pub(super) slots: Slots,
 }
 
 impl ColumnBuilder {
@@ -62,7 +62,7 @@ impl ColumnBuilder {
 
 /// The values of a column, one after the other, those that are not there included.
 #[derive(Debug)]
-enum Slots {
+pub(super) enum Slots {
     Scalars(Values),
     Lists(Box<Lists>),
     Structs(Box<Structs>),
@@ -88,7 +88,7 @@ impl Slots {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Scalars(values) => values.len(),
             Self::Lists(lists) => lists.offsets.len() - 1,
@@ -96,7 +96,7 @@ impl Slots {
         }
     }
 
-    fn truncate(&mut self, values: usize) {
+    pub(super) fn truncate(&mut self, values: usize) {
         match self {
             Self::Scalars(scalars) => scalars.truncate(values),
             Self::Lists(lists) => lists.truncate(values),
@@ -140,11 +140,11 @@ impl Slots {
 
 /// Sets or lists: where each ends among the elements.
 #[derive(Debug)]
-struct Lists {
+pub(super) struct Lists {
     takes: AttributeType,
     element: ColumnType,
-    offsets: Vec<i32>,
-    elements: Slots,
+    pub(super) offsets: Vec<i32>,
+    pub(super) elements: Slots,
 }
 
 impl Lists {
@@ -182,7 +182,7 @@ impl Lists {
         }
     }
 
-    fn pad(&mut self, skipped: usize) {
+    pub(super) fn pad(&mut self, skipped: usize) {
         let end = *self.offsets.last().unwrap_or(&0);
         self.offsets.extend(std::iter::repeat_n(end, skipped));
     }
@@ -212,7 +212,7 @@ fn push_list(array: Part<'_>, into: &mut Slots) -> Result<bool, Malformed> {
 
 /// Maps: a column for each declared member, which like those of a table is padded no sooner than it must be.
 #[derive(Debug)]
-struct Structs {
+pub(super) struct Structs {
     len: usize,
     columns: Vec<ColumnBuilder>,
     by_member: HashMap<Box<str>, usize>,

@@ -3,34 +3,36 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::ArrowError;
 
+use crate::decode::bytes::put;
 use crate::decode::item::{Kind, Value};
-use crate::decode::json::{Malformed, Text};
+use crate::decode::json::{Input, Malformed, Text};
 use crate::decode::{nested, number};
 use crate::lake::schema::AttributeType;
 use crate::pipeline::spec::ColumnType;
 
 /// Which rows have a value.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Nulls {
-    bits: NullBufferBuilder,
+    /// A bit for each row, once there is a row without a value.
+    words: Option<Vec<u64>>,
     pub(super) len: usize,
-}
-
-impl Default for Nulls {
-    fn default() -> Self {
-        Self { bits: NullBufferBuilder::new(0), len: 0 }
-    }
 }
 
 impl Nulls {
     /// Marks `row` as having a value and answers how many rows in between have none.
     #[inline]
     pub(super) fn value_at(&mut self, row: usize) -> usize {
-        let skipped = self.pad(row);
-        self.bits.append_non_null();
+        let skipped = if row > self.len { self.pad(row) } else { 0 };
         self.len += 1;
+        if let Some(words) = &mut self.words {
+            if words.len() <= row / 64 {
+                words.push(0);
+            }
+            words[row / 64] |= 1 << (row % 64);
+        }
         skipped
     }
 
@@ -39,28 +41,45 @@ impl Nulls {
     pub(super) fn pad(&mut self, rows: usize) -> usize {
         let skipped = rows - self.len;
         if skipped > 0 {
-            self.bits.append_n_nulls(skipped);
+            let full = self.len;
+            let words = self.words.get_or_insert_with(|| ones(full));
+            words.resize(rows.div_ceil(64), 0);
             self.len = rows;
         }
         skipped
     }
 
     pub(super) fn truncate(&mut self, rows: usize) {
-        self.bits.truncate(rows);
         self.len = rows;
+        if let Some(words) = &mut self.words {
+            words.truncate(rows.div_ceil(64));
+            if let Some(last) = words.last_mut().filter(|_| !rows.is_multiple_of(64)) {
+                *last &= (1 << (rows % 64)) - 1;
+            }
+        }
     }
 
-    pub(super) fn finish(&mut self) -> Option<arrow_buffer::NullBuffer> {
-        self.len = 0;
-        self.bits.finish()
+    pub(super) fn finish(&mut self) -> Option<NullBuffer> {
+        let len = std::mem::take(&mut self.len);
+        let words = self.words.take()?;
+        Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(words), 0, len)))
     }
+}
+
+/// So many bits that are set.
+fn ones(bits: usize) -> Vec<u64> {
+    let mut words = vec![u64::MAX; bits.div_ceil(64)];
+    if let Some(last) = words.last_mut().filter(|_| !bits.is_multiple_of(64)) {
+        *last = (1 << (bits % 64)) - 1;
+    }
+    words
 }
 
 /// Values of variable length: offsets and bytes.
 #[derive(Debug)]
-pub(super) struct Variable {
+pub(in crate::lake) struct Variable {
     offsets: Vec<i32>,
-    data: Vec<u8>,
+    pub(super) data: Vec<u8>,
 }
 
 impl Default for Variable {
@@ -70,16 +89,47 @@ impl Default for Variable {
 }
 
 impl Variable {
+    /// `skipped` empty values, then the one that stands between two offsets of `bytes`.
+    #[inline(always)]
+    pub(in crate::lake) fn push(&mut self, skipped: usize, bytes: &[u8], from: usize, to: usize) {
+        if skipped > 0 {
+            self.pad(skipped);
+        }
+        put(&mut self.data, bytes, from, to);
+        self.close();
+    }
+
+    /// One value.
+    #[inline]
+    pub(in crate::lake) fn add(&mut self, value: &[u8]) {
+        self.data.extend_from_slice(value);
+        self.close();
+    }
+
+    /// `skipped` empty values before the one whose bytes have been appended already, which begins at `start`.
+    #[inline]
+    pub(super) fn close_behind(&mut self, skipped: usize, start: usize) {
+        if skipped > 0 {
+            self.offsets.extend(std::iter::repeat_n(start as i32, skipped));
+        }
+        self.close();
+    }
+
     /// `skipped` empty values, then one that the caller appends to the answer and closes.
     #[inline]
-    pub(super) fn open(&mut self, skipped: usize) -> &mut Vec<u8> {
+    pub(in crate::lake) fn open(&mut self, skipped: usize) -> &mut Vec<u8> {
         self.pad(skipped);
         &mut self.data
     }
 
     #[inline]
-    pub(super) fn close(&mut self) {
+    pub(in crate::lake) fn close(&mut self) {
         self.offsets.push(self.data.len() as i32);
+    }
+
+    /// Forgets bytes that were appended and not closed.
+    pub(super) fn forget_open(&mut self) {
+        self.data.truncate(self.offsets.last().map_or(0, |&end| end as usize));
     }
 
     #[inline]
@@ -103,15 +153,12 @@ impl Variable {
         (OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(data))
     }
 
-    pub(super) fn finish_text(
-        &mut self,
-        nulls: Option<arrow_buffer::NullBuffer>,
-    ) -> Result<ArrayRef, arrow_schema::ArrowError> {
+    pub(in crate::lake) fn finish_text(&mut self, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
         let (offsets, data) = self.take();
         Ok(Arc::new(StringArray::try_new(offsets, data, nulls)?))
     }
 
-    fn finish_binary(&mut self, nulls: Option<arrow_buffer::NullBuffer>) -> Result<ArrayRef, arrow_schema::ArrowError> {
+    fn finish_binary(&mut self, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
         let (offsets, data) = self.take();
         Ok(Arc::new(BinaryArray::try_new(offsets, data, nulls)?))
     }
@@ -156,8 +203,7 @@ impl Values {
                 if !nested::plain_json(value, &mut json.data)? {
                     return Ok(false);
                 }
-                json.offsets.extend(std::iter::repeat_n(start as i32, skipped));
-                json.close();
+                json.close_behind(skipped, start);
                 Ok(true)
             }
             (values, Kind::S(text) | Kind::N(text) | Kind::B(text)) => {
@@ -180,8 +226,7 @@ impl Values {
                 if !text.decode_into(&mut values.data) {
                     return false;
                 }
-                values.offsets.extend(std::iter::repeat_n(start as i32, skipped));
-                values.close();
+                values.close_behind(skipped, start);
                 true
             }
             (Self::NumberText(values), Kind::N(_)) => {
@@ -197,8 +242,7 @@ impl Values {
                 if !decode_base64(text, &mut values.data) {
                     return false;
                 }
-                values.offsets.extend(std::iter::repeat_n(start as i32, skipped));
-                values.close();
+                values.close_behind(skipped, start);
                 true
             }
             (Self::Decimal(values, precision, scale), Kind::N(_)) => {
@@ -261,10 +305,7 @@ impl Values {
         }
     }
 
-    pub(super) fn finish(
-        &mut self,
-        nulls: Option<arrow_buffer::NullBuffer>,
-    ) -> Result<ArrayRef, arrow_schema::ArrowError> {
+    pub(super) fn finish(&mut self, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
             Self::Text(v) | Self::Json(v) | Self::NumberText(v) => v.finish_text(nulls)?,
             Self::Binary(v) => v.finish_binary(nulls)?,
@@ -280,9 +321,11 @@ impl Values {
 }
 
 #[inline]
-fn push_fixed<T: Copy + Default>(values: &mut Vec<T>, skipped: usize, value: Option<T>) -> bool {
+pub(super) fn push_fixed<T: Copy + Default>(values: &mut Vec<T>, skipped: usize, value: Option<T>) -> bool {
     if let Some(value) = value {
-        values.extend(std::iter::repeat_n(T::default(), skipped));
+        if skipped > 0 {
+            values.extend(std::iter::repeat_n(T::default(), skipped));
+        }
         values.push(value);
     }
     value.is_some()
@@ -290,20 +333,15 @@ fn push_fixed<T: Copy + Default>(values: &mut Vec<T>, skipped: usize, value: Opt
 
 /// Appends the bytes of a base64 text; `false` if it is not the one standard form of them, with padding and without
 /// stray bits, since only that comes back the same.
-fn decode_base64(text: Text<'_>, out: &mut Vec<u8>) -> bool {
-    use base64_simd::STANDARD;
+pub(super) fn decode_base64(text: Text<'_, impl Input + ?Sized>, out: &mut Vec<u8>) -> bool {
     let Some(encoded) = text.decode() else { return false };
-    let start = out.len();
-    let decoded = STANDARD.decode_append(encoded.as_bytes(), out).is_ok();
-    // Only the last group of four can be odd.
-    let whole = decoded && {
-        let groups = (out.len() - start) / 3 * 3;
-        let last = if groups == out.len() - start { groups.saturating_sub(3) } else { groups };
-        let tail = STANDARD.encode_to_string(&out[start + last..]);
-        encoded.len() == last / 3 * 4 + tail.len() && encoded.ends_with(&tail)
-    };
-    if !whole {
-        out.truncate(start);
-    }
-    whole
+    let encoded = encoded.as_bytes();
+    // What the last character before the padding says beyond the last byte must be nothing.
+    let canonical = encoded.len().is_multiple_of(4)
+        && match encoded {
+            [.., last, b'=', b'='] => matches!(last, b'A' | b'Q' | b'g' | b'w'),
+            [.., last, b'='] => b"AEIMQUYcgkosw048".contains(last),
+            _ => true,
+        };
+    canonical && base64_simd::STANDARD.decode_append(encoded, out).is_ok()
 }
