@@ -13,7 +13,7 @@ use crate::engine::handler::HandlerParts;
 use crate::engine::totals::{Counts, Totals};
 use crate::engine::{Engine, EngineError, Parts};
 use crate::handler::Handler;
-use crate::pipeline::spec::{Origin, Pipeline};
+use crate::pipeline::spec::{Origin, Pipeline, Target};
 use crate::signal::told_to_stop;
 use crate::telemetry::Metrics;
 use crate::telemetry::health::Health;
@@ -144,6 +144,9 @@ pub async fn run_with(
     };
     stop.cancel();
     drop(serving);
+    // Where `log` handlers write their lines, programs read: people read elsewhere.
+    let for_programs = pipeline.handlers.iter().any(|handler| handler.target == Target::Log);
+    let out = if for_programs { &mut std::io::stderr() as &mut dyn Write } else { out };
     write_summary(pipeline, &totals.counts(), out)?;
     ended
 }

@@ -17,5 +17,6 @@ mod kinesis;
 mod memory;
 mod nested;
 mod quickstart;
+mod replica;
 mod s3;
 mod wrong_input;

@@ -166,7 +166,9 @@ async fn an_answer_decides_what_becomes_of_the_change() {
     let after = sent("503 Service Unavailable", "retry-after: 7\r\n", "secret").await.unwrap_err();
     let HandlerError::Unavailable { why, after: Some(after) } = after else { panic!("{after:?}") };
     assert!(after.as_secs() == 7 && why.contains("503") && !why.contains("secret") && !why.contains("hook"), "{why}");
-    assert!(matches!(sent("410 Gone", "", "").await, Err(HandlerError::Refused(why)) if why.contains("gone")));
+    assert!(
+        matches!(sent("410 Gone", "", "").await, Err(HandlerError::Unavailable { why, .. }) if why.contains("gone"))
+    );
     assert!(matches!(sent("422 No", "", "").await, Err(HandlerError::Refused(_))));
     assert!(matches!(sent("500 No", "", "").await, Err(HandlerError::Failed(_))));
 }
