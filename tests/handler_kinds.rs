@@ -239,7 +239,7 @@ async fn the_reference_library_takes_our_signatures() {
     }
     let (only_old, _) = handler("http://127.0.0.1:1", &keys(&format!("'file:{old}'")));
     let error = only_old.handle(&delivery(vec![wrong])).await.unwrap_err();
-    assert!(matches!(&error, HandlerError::Failed(why) if why.contains("signature")), "{error:?}");
+    assert!(matches!(&error, HandlerError::Unavailable { why, .. } if why.contains("signature")), "{error:?}");
     let got = receiver.finish();
     for message in &got.as_array().unwrap()[..2] {
         assert_eq!(message["id"], json!(changed.delivery_id("h")));

@@ -301,10 +301,12 @@ impl Deliver {
         metrics.delivery.with([name]).observe(answered.took.as_secs_f64());
     }
 
-    /// Whether more records may come in.
+    /// Whether more records may come in. A page that was read alone has its room already; one of the feed has to find some,
+    /// also where the lanes are empty, or many shards would take a page each beyond the budget.
     fn has_room(&self) -> bool {
         let (budget, bytes) = (&self.sink.budget, self.lanes.bytes());
-        bytes == 0 || (bytes < budget.limit() / SHARE && budget.used() < budget.limit())
+        let free = budget.used() < budget.limit();
+        if bytes == 0 { free || self.intake.reads_alone() } else { free && bytes < budget.limit() / SHARE }
     }
 
     /// When there is something to do at the latest.

@@ -70,6 +70,11 @@ impl Intake {
         self.position
     }
 
+    /// Whether a reader of its own is at work, whose pages count against the budget before they come.
+    pub(super) fn reads_alone(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// The next records. May be dropped and called again: nothing is lost.
     pub(super) async fn next(&mut self) -> Taken {
         loop {
