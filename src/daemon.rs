@@ -94,7 +94,8 @@ pub async fn run(pipeline: &Pipeline, once: bool, out: &mut dyn Write) -> Result
 /// let pipeline = watershed::pipeline::read("counted.toml", &text).expect("no mistakes");
 /// let count = Arc::new(Count::default());
 /// let handlers: Vec<(&str, Arc<dyn Handler>)> = vec![("count", count.clone())];
-/// let run = watershed::daemon::run_with(&pipeline, true, handlers, &mut std::io::sink());
+/// let mut summary = std::io::sink();
+/// let run = watershed::daemon::run_with(&pipeline, true, handlers, &mut summary);
 /// tokio::runtime::Runtime::new()?.block_on(run)?;
 /// assert_eq!(count.0.lock().unwrap()["INSERT"], 947);
 /// # Ok(())
