@@ -96,7 +96,7 @@ fn hostile_partition_values_stay_below_a_folder() {
         .map(|(path, _)| path)
         .collect();
     assert_eq!(outside, ["changes.ndjson", "history.ndjson", "p.toml"]);
-    let beside = files_below(work.path("").parent().unwrap()).into_iter().find(|(path, _)| path == "x");
+    let beside = files_below(&work.path("..")).into_iter().find(|(path, _)| !path.starts_with("work/"));
     assert_eq!(beside, None);
     // DuckDB takes the folders for what they are, and finds each long value by its own.
     let sql = format!(

@@ -205,6 +205,8 @@ impl Ended {
 impl Work {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // One deeper, so that a test can see what lands beside it without looking at other tests' folders.
+        fs::create_dir(folder.path().join("work")).unwrap();
         let fixed = [
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
@@ -231,7 +233,7 @@ impl Work {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.path().join("work").join(name)
     }
 
     /// The path as text.
@@ -254,7 +256,7 @@ impl Work {
     }
 
     fn prepared(&self, mut command: Command) -> Command {
-        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command.current_dir(self.path("")).stdin(Stdio::null());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_") || name == "RUST_LOG") {
             command.env_remove(name);
         }
@@ -382,7 +384,8 @@ pub fn files_below(folder: &Path) -> Vec<(String, u64)> {
     fn walk(folder: &Path, root: &Path, found: &mut Vec<(String, u64)>) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            let metadata = fs::symlink_metadata(&path).unwrap();
+            // What a running program takes away between the two calls was there a moment ago only.
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
             if metadata.is_dir() {
                 walk(&path, root, found);
             } else {
