@@ -13,6 +13,7 @@ use watershed::handler::{Change, Delivery, Failure, Handler, HandlerError, ItemI
 use watershed::source::Aws;
 use watershed::testing::store::MemoryStore;
 
+use crate::harness::queues::{body, call, messages, new_queue};
 use crate::harness::servers::{DynamoDbLocal, MiniStack, free_port};
 use crate::harness::{LIMIT, http, tools, wait_for};
 
@@ -65,36 +66,6 @@ fn insert(number: u64, id: &str, status: &str) -> Change {
 
 fn delivery(changes: Vec<Change>) -> Delivery {
     Delivery { changes, attempt: 1 }
-}
-
-fn call(endpoint: &str, service: &str, operation: &str, arguments: &Value) -> Value {
-    tools().run("aws.py", &[endpoint, service, operation, &arguments.to_string()])
-}
-
-fn new_queue(endpoint: &str, name: &str) -> String {
-    let attributes = if name.ends_with(".fifo") { json!({ "FifoQueue": "true" }) } else { json!({}) };
-    let made = call(endpoint, "sqs", "create_queue", &json!({ "QueueName": name, "Attributes": attributes }));
-    made["QueueUrl"].as_str().unwrap().to_owned()
-}
-
-/// So many messages of a queue, in the order in which they come.
-fn messages(endpoint: &str, queue: &str, count: usize) -> Vec<Value> {
-    let mut found = Vec::new();
-    wait_for("messages", LIMIT, || {
-        let arguments = json!({
-            "QueueUrl": queue, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0, "VisibilityTimeout": 600,
-            "AttributeNames": ["All"], "MessageAttributeNames": ["All"],
-        });
-        let got = call(endpoint, "sqs", "receive_message", &arguments);
-        found.extend(got["Messages"].as_array().into_iter().flatten().cloned());
-        (found.len() >= count).then_some(())
-    });
-    assert_eq!(found.len(), count, "{found:#?}");
-    found
-}
-
-fn body(message: &Value) -> Value {
-    serde_json::from_str(message["Body"].as_str().unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
+use crate::harness::queues::{body, call, messages, new_queue};
+use crate::harness::servers::MiniStack;
 use crate::harness::{Work, files_below, now, rest, show, wait_for};
 
 const KILLS: u32 = 20;
@@ -35,7 +37,6 @@ type = "webhook"
 url = "http://127.0.0.1:PORT/hook"
 secret = "env:HOOK_SECRET"
 allow_private = true
-timeout = "1s"
 parallelization_factor = 10
 "#;
 
@@ -188,7 +189,7 @@ fn judge(taken: &[(String, u32)], changes: u32) -> usize {
 #[test]
 fn a_bad_endpoint_and_twenty_kills_lose_and_reorder_nothing() {
     let endpoint = Endpoint::start(Manners { fails: 100, hangs: 10 }, None);
-    let work = work(&endpoint, CHANGES, "");
+    let work = work(&endpoint, CHANGES, "timeout = '1s'\n");
     let (mut random, since) = (StdRng::seed_from_u64(9), now());
     let mut daemon = work.spawn(&["run", "hooks.toml"]);
     for kill in 1..=KILLS {
@@ -225,14 +226,63 @@ fn a_bad_endpoint_and_twenty_kills_lose_and_reorder_nothing() {
 fn an_item_that_always_fails_ends_in_the_dead_letters_and_is_replayed() {
     let endpoint = Endpoint::start(Manners { fails: 0, hangs: 0 }, Some("item-7"));
     let work = work(&endpoint, 5 * ITEMS, "maximum_retry_attempts = 2\n");
-    let done = work.run(&["run", "hooks.toml"]).expect(0);
+    fails_and_is_replayed(&work, &endpoint);
+    assert_eq!(letters_in(&work, "lake/_watershed/handlers/hook/dead-letters").len(), 5);
+}
+
+#[test]
+fn dead_letters_lie_in_a_folder() {
+    let endpoint = Endpoint::start(Manners { fails: 0, hangs: 0 }, Some("item-7"));
+    let work = work(&endpoint, 5 * ITEMS, "maximum_retry_attempts = 2\non_failure = 'given/up'\n");
+    fails_and_is_replayed(&work, &endpoint);
+    assert_eq!(letters_in(&work, "given/up/hook").len(), 5);
+    assert!(!work.path("lake/_watershed/handlers").exists());
+}
+
+#[test]
+fn dead_letters_lie_in_a_bucket_and_are_sent_to_a_queue() {
+    let server = MiniStack::start().with_bucket("given-up");
+    let prepared = |on_failure: &str| {
+        let endpoint = Endpoint::start(Manners { fails: 0, hangs: 0 }, Some("item-7"));
+        let keys = format!("maximum_retry_attempts = 2\non_failure = '{on_failure}'\n");
+        (work(&endpoint, 5 * ITEMS, &keys).set("AWS_ENDPOINT_URL", server.endpoint()), endpoint)
+    };
+    let (work, endpoint) = prepared("s3://given-up/below");
+    fails_and_is_replayed(&work, &endpoint);
+    let listing = json!({ "Bucket": "given-up", "Prefix": "below/hook/" });
+    let listed = call(&server.endpoint(), "s3", "list_objects_v2", &listing);
+    let keys = listed["Contents"].as_array().unwrap().iter().map(|object| object["Key"].as_str().unwrap());
+    assert_eq!(keys.filter(|key| key.ends_with(".json")).count(), 5, "{listed}");
+
+    let queue = new_queue(&server.endpoint(), "given-up");
+    let (work, endpoint) = prepared(&queue);
+    fails_and_is_replayed(&work, &endpoint);
+    let kept = letters_in(&work, "lake/_watershed/handlers/hook/dead-letters");
+    let sent: Vec<Value> = messages(&server.endpoint(), &queue, 5).iter().map(body).collect();
+    let places: HashSet<&str> = sent.iter().map(|letter| letter["dead_letter"].as_str().unwrap()).collect();
+    assert!(places.len() == 5 && kept.len() == 5, "{sent:#?}");
+    for letter in &sent {
+        let place = work.path(letter["dead_letter"].as_str().unwrap());
+        let mut file: Value = serde_json::from_slice(&std::fs::read(place).unwrap()).unwrap();
+        file["dead_letter"] = letter["dead_letter"].clone();
+        assert_eq!(*letter, file);
+    }
+}
+
+/// The dead letters below a folder that stand for a change, done or not.
+fn letters_in(work: &Work, folder: &str) -> Vec<String> {
+    let files = files_below(&work.path(folder)).into_iter().map(|(path, _)| path);
+    files.filter(|path| path.ends_with(".json")).collect()
+}
+
+/// Runs a pipeline whose endpoint refuses "item-7": all others get theirs; mended, `replay` sends its changes in their
+/// order, and none twice.
+fn fails_and_is_replayed(work: &Work, endpoint: &Endpoint) {
+    work.run(&["run", "hooks.toml"]).expect(0);
     let taken = endpoint.state().taken.clone();
     assert_eq!(taken.len(), 5 * ITEMS as usize - 5, "all other items' changes, each once");
     assert!(taken.iter().all(|(item, _)| item != "item-7"));
-    let letters = files_below(&work.path("lake/_watershed/handlers/hook/dead-letters"));
-    assert_eq!(letters.len(), 5, "{letters:?}\n{}", done.stderr);
 
-    // Mended, the changes go out in their order, and no letter twice.
     let failed = work.run(&["replay", "hooks.toml", "hook"]).expect(1);
     assert!(failed.stderr.contains("failed again"), "{}", failed.stderr);
     endpoint.state().poison = None;

@@ -63,8 +63,8 @@ impl Assembly<'_> {
         match &spec.on_failure {
             #[cfg(feature = "handler-sqs")]
             OnFailure::Sqs(queue) => {
-                let large = self.letters_in(self.store().await?, in_lake(&spec.name));
-                Ok(Arc::new(kinds::sqs_letters::QueuedDeadLetters::new(self.aws().await?, queue, large, &self.clock)))
+                let kept = self.stored_letters(spec).await?;
+                Ok(Arc::new(kinds::sqs_letters::QueuedDeadLetters::new(self.aws().await?, queue, kept, &self.clock)))
             }
             #[cfg(not(feature = "handler-sqs"))]
             OnFailure::Sqs(_) => {
@@ -75,7 +75,7 @@ impl Assembly<'_> {
         }
     }
 
-    /// The dead letters of a handler that are objects: those in a queue are only there if they are too large for it.
+    /// The dead letters of a handler that are objects; those that go into a queue are in the lake, too.
     pub async fn stored_letters(&self, spec: &spec::Handler) -> Result<StoredDeadLetters, AssemblyError> {
         let (store, folder): (Arc<dyn ObjectStore>, String) = match &spec.on_failure {
             OnFailure::Lake | OnFailure::Sqs(_) => (self.store().await?, in_lake(&spec.name)),

@@ -3,6 +3,7 @@
 pub mod http;
 pub mod lake;
 pub mod proxy;
+pub mod queues;
 pub mod recorded;
 pub mod servers;
 

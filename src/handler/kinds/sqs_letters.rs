@@ -1,10 +1,10 @@
-//! How are dead letters put into an SQS queue? As one message each; one that is too large stays in the lake, and the
-//! message says where.
+//! How are dead letters put into an SQS queue? As one message each, without the change's bytes if those are too large.
+//! Each letter is kept in the lake first: a queue forgets after some days, and `watershed replay` needs the order.
 
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use serde_json::json;
+use serde::Serialize;
 
 use super::aws::{ATTEMPTS, fault};
 use crate::BoxFuture;
@@ -26,27 +26,21 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub struct QueuedDeadLetters {
     client: Client,
     queue: String,
-    large: StoredDeadLetters,
+    kept: StoredDeadLetters,
     clock: Clock,
 }
 
 impl QueuedDeadLetters {
-    /// In the queue with this URL; letters too large for it in `large`.
-    pub fn new(aws: &Aws, queue: &str, large: StoredDeadLetters, clock: &Clock) -> Self {
+    /// In the queue with this URL, and in `kept`.
+    pub fn new(aws: &Aws, queue: &str, kept: StoredDeadLetters, clock: &Clock) -> Self {
         let client = Client::new(&aws.config(TIMEOUT, ATTEMPTS));
-        Self { client, queue: queue.to_owned(), large, clock: clock.clone() }
+        Self { client, queue: queue.to_owned(), kept, clock: clock.clone() }
     }
 
     async fn keep(&self, letter: &DeadLetter) -> Result<(), String> {
-        let whole = String::from_utf8_lossy(&letter.to_bytes()).into_owned();
-        let body = if whole.len() > LARGEST {
-            self.large.bury(letter).await?;
-            let place = format!("{}/{}", self.large.describe(), letter.path());
-            json!({"handler": letter.handler, "reason": letter.reason, "replay": letter.replay, "dead_letter": place})
-                .to_string()
-        } else {
-            whole
-        };
+        self.kept.bury(letter).await?;
+        let place = format!("{}/{}", self.kept.describe(), letter.path());
+        let body = Message { letter, dead_letter: &place }.body();
         let (began, mut wait) = (self.clock.now(), FIRST_WAIT);
         loop {
             let why = match self.send(&body, letter).await {
@@ -72,6 +66,27 @@ impl QueuedDeadLetters {
                 call.message_group_id(group).message_deduplication_id(id.chars().rev().take(128).collect::<String>());
         }
         call.send().await.map(drop).map_err(|error| fault(CALL, &error))
+    }
+}
+
+/// What a message holds: the letter, and where it is kept.
+#[derive(Serialize)]
+struct Message<'a> {
+    #[serde(flatten)]
+    letter: &'a DeadLetter,
+    dead_letter: &'a str,
+}
+
+impl Message<'_> {
+    /// Its JSON; without the change's bytes if it would be too large for a queue.
+    fn body(&self) -> String {
+        // A struct of strings and numbers always serialises.
+        let whole = serde_json::to_string(self).unwrap_or_default();
+        if whole.len() <= LARGEST {
+            return whole;
+        }
+        let letter = DeadLetter { payload_base64: String::new(), ..self.letter.clone() };
+        serde_json::to_string(&Message { letter: &letter, ..*self }).unwrap_or_default()
     }
 }
 
