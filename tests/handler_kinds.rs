@@ -1,6 +1,8 @@
 //! The handlers of each kind against servers that share no line with them: MiniStack for SQS, SNS, EventBridge and Lambda,
 //! DynamoDB Local for replicas, the reference library of Standard Webhooks for signatures.
 
+use std::io::{BufReader, Write as _};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -19,16 +21,17 @@ use crate::harness::{LIMIT, http, tools, wait_for};
 
 const STREAM: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/Reply/stream/2026-11-20T08:15:30.123";
 
+/// As a process with these settings in its environment would have it.
 fn aws(endpoint: &str) -> Arc<Aws> {
-    use aws_config::{BehaviorVersion, Region, SdkConfig};
-    use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
-    let config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
+    use aws_config::{BehaviorVersion, Region};
+    use aws_sdk_s3::config::Credentials;
+    let loading = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::new("us-east-1"))
-        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .endpoint_url(endpoint)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
+        .load();
+    let config = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(loading));
     Arc::new(Aws::from_config(&config))
 }
 
@@ -339,4 +342,49 @@ async fn a_replica_is_the_same_item_for_item() {
     let (nowhere, _) = handler(&endpoint, "type = 'dynamodb'\ntable = 'NotThere'");
     let error = nowhere.handle(&delivery(vec![insert(70, "a", "x")])).await.unwrap_err();
     assert!(matches!(&error, HandlerError::Failed(why) if why.contains("NotFound")), "{error:?}");
+}
+
+/// STS and DynamoDB, as far as a replica with a role needs them: who asked for what, with whose key and in which region.
+fn account_with_roles() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = asked.clone();
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let mut reader = BufReader::new(connection.try_clone().unwrap());
+            let Ok(Some(mut request)) = http::Message::read_head(&mut reader) else { continue };
+            request.read_body(&mut reader, false).unwrap();
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            let signed = request.header("authorization").and_then(|value| value.split("Credential=").nth(1)).unwrap();
+            let scope: Vec<&str> = signed.split(['/', ',']).collect();
+            let operation = request.header("x-amz-target").map_or(body, str::to_owned);
+            seen.lock().unwrap().push(format!("{} {} {operation}", scope[0], scope[2]));
+            let answer = if operation.contains("AssumeRole") { ASSUMED } else { "{}" };
+            let answer = http::Message::response("200 OK", answer);
+            connection.write_all(&answer.head(answer.body.len())).unwrap();
+            connection.write_all(&answer.body).unwrap();
+        }
+    });
+    (endpoint, asked)
+}
+
+const ASSUMED: &str = r#"<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
+<AccessKeyId>ASIAOFTHEROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
+<Expiration>2126-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_in_another_account_and_region_is_written_under_its_role() {
+    let (endpoint, asked) = account_with_roles();
+    let role = "arn:aws:iam::222233334444:role/replica";
+    let keys = format!("type = 'dynamodb'\ntable = 'Replica'\nregion = 'eu-central-1'\nrole = '{role}'");
+    let (replica, _) = handler(&endpoint, &keys);
+    for number in 0..3 {
+        assert_eq!(replica.handle(&delivery(vec![insert(number, "a", "x")])).await, Ok(Outcome::Done));
+    }
+    let asked = asked.lock().unwrap().clone();
+    let (assumed, written) = asked.split_first().unwrap();
+    assert!(assumed.starts_with("test ") && assumed.contains("Action=AssumeRole"), "{assumed}");
+    assert!(assumed.contains("role%2Freplica") && assumed.contains("RoleSessionName=watershed"), "{assumed}");
+    assert_eq!(written, ["ASIAOFTHEROLE eu-central-1 DynamoDB_20120810.PutItem"; 3]);
 }

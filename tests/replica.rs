@@ -1,4 +1,5 @@
-//! A table's replica ends equal to it, after random writes over rotating shards, with the process killed again and again.
+//! A table's replica ends equal to it, after random writes over rotating shards, with the process killed again and again;
+//! and two tables can be replicas of each other.
 
 use std::time::Duration;
 
@@ -125,4 +126,94 @@ fn replicas_end_equal_to_their_tables_whatever_is_killed() {
     let changes = count_lines(&history);
     assert!(compared > 20 && changes > 200, "{compared} items after {changes} changes prove little");
     show(&format!("replicas: changes={changes} kills={KILLS} items={compared}, all equal"));
+}
+
+/// Two handlers, each way one.
+const BOTH_WAYS: &str = r#"
+name = "both-ways"
+source = { type = "dynamodb-streams", tables = ["Here", "There"], poll = "200ms", discovery = "1s" }
+lake = { path = "lake" }
+
+[[handlers]]
+name = "there"
+type = "dynamodb"
+tables = ["Here"]
+table = "There"
+loop_attribute = "_by"
+
+[[handlers]]
+name = "here"
+type = "dynamodb"
+tables = ["There"]
+table = "Here"
+loop_attribute = "_by"
+"#;
+
+#[test]
+fn two_tables_are_replicas_of_each_other_and_nothing_goes_round() {
+    let server = DynamoDbLocal::start();
+    let endpoint = server.endpoint();
+    let work =
+        Work::new().set("AWS_ENDPOINT_URL_DYNAMODB", &endpoint).set("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", &endpoint);
+    work.write("both.toml", BOTH_WAYS);
+    for table in ["Here", "There"] {
+        let made = json!({
+            "TableName": table, "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{ "AttributeName": "Id", "KeyType": "HASH" }],
+            "AttributeDefinitions": [{ "AttributeName": "Id", "AttributeType": "S" }],
+            "StreamSpecification": { "StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES" },
+        });
+        call(&endpoint, "create_table", &made);
+    }
+    let write = |operations: Vec<Value>| {
+        call(&endpoint, "transact_write_items", &json!({ "TransactItems": operations }));
+    };
+    let put = |table: &str, id: String| json!({ "Put": { "TableName": table, "Item": { "Id": { "S": id }, "Text": { "S": format!("put in {table}") } } } });
+    // An update leaves the mark of a replicated item as it was.
+    let update = |table: &str, id: String| {
+        json!({ "Update": {
+            "TableName": table, "Key": { "Id": { "S": id } }, "UpdateExpression": "SET Likes = :n",
+            "ExpressionAttributeValues": { ":n": { "N": "7" } },
+        } })
+    };
+    let delete = |table: &str, id: String| json!({ "Delete": { "TableName": table, "Key": { "Id": { "S": id } } } });
+    // What was written in the first run comes back in the second, and is known there.
+    let settle = || {
+        for _ in 0..2 {
+            work.run(&["run", "both.toml", "--once"]).expect(0);
+        }
+        let [here, there] = ["Here", "There"].map(|table| {
+            let without_mark = |item: String| {
+                let mut item: Value = serde_json::from_str(&item).unwrap();
+                item.as_object_mut().unwrap().remove("_by");
+                item.to_string()
+            };
+            items(&endpoint, table).into_iter().map(without_mark).collect::<Vec<_>>()
+        });
+        assert_eq!(here, there);
+        here
+    };
+
+    for table in ["Here", "There"] {
+        write((0..15).map(|n| put(table, format!("{table} {n}"))).collect());
+    }
+    assert_eq!(settle().len(), 30);
+    for (table, other) in [("Here", "There"), ("There", "Here")] {
+        let updated = (0..5).map(|n| update(table, format!("{other} {n}")));
+        let deleted = (5..10).map(|n| delete(table, format!("{other} {n}")));
+        let made_anew = (10..12).map(|n| put(table, format!("{other} {n}")));
+        write(updated.chain(deleted).chain(made_anew).collect());
+    }
+    let found = settle();
+    assert_eq!(found.len(), 20);
+    assert_eq!(found.iter().filter(|item| item.contains("Likes")).count(), 10, "{found:#?}");
+    // Deleted items may be made again, on either side.
+    write((5..8).map(|n| put("There", format!("There {n}"))).collect());
+    assert_eq!(settle().len(), 23);
+
+    let files = files_below(&work.path("lake/Here"));
+    work.run(&["run", "both.toml", "--once"]).expect(0);
+    assert_eq!(files_below(&work.path("lake/Here")), files, "no write came back as a change that was written again");
+    let letters = files_below(&work.path("lake/_watershed/handlers"));
+    assert!(letters.is_empty(), "{letters:?}");
 }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::change::{Position, Record, ShardId};
+use crate::source::ReadFrom;
 use crate::source::reader::Page;
 
 /// The feeds of all shards. Together they keep at most `limit` bytes of pages.
@@ -64,15 +65,31 @@ struct State {
     ids: u64,
     /// When the reader last had an answer; `None`: nobody reads.
     contact: Option<Instant>,
-    /// The last record that was published.
-    last: Option<Position>,
+    /// Behind which record the reader is.
+    at: Option<Place>,
+}
+
+/// A place between two records of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing has been read since reading began here.
+    Start(ReadFrom),
+    /// Right behind this record.
+    Behind(Position),
+}
+
+impl Place {
+    /// Behind the last record, or at the start if there was none.
+    pub(super) fn new(start: ReadFrom, last: Option<Position>) -> Self {
+        last.map_or(Self::Start(start), Self::Behind)
+    }
 }
 
 /// A page as it was read.
 #[derive(Debug, Clone)]
 pub(super) struct FeedPage {
-    /// The last record before it; `None`: its reader began with it.
-    pub(super) behind: Option<Position>,
+    /// Where it begins.
+    pub(super) from: Place,
     /// At least one.
     pub(super) records: Arc<[Record]>,
     bytes: usize,
@@ -83,21 +100,21 @@ pub(super) struct FeedPage {
 pub(super) enum Heard {
     /// The next page.
     Page(FeedPage),
-    /// Nothing new. When the reader last had an answer, and the last record it published.
-    Nothing { contact: Option<Instant>, last: Option<Position> },
+    /// Nothing new. When the reader last had an answer, and where it is.
+    Nothing { contact: Option<Instant>, at: Option<Place> },
     /// Pages were dropped before they were taken.
     Lost,
 }
 
 impl Feed {
-    /// Shows a page to those who listen. `behind` is the last record before it.
-    pub(super) fn publish(&self, behind: Option<Position>, page: &Page, now: Instant) {
+    /// Shows a page, which begins at `from`, to those who listen.
+    pub(super) fn publish(&self, from: Place, page: &Page, now: Instant) {
         let mut state = self.state();
         state.contact = Some(now);
-        state.last = page.records.last().map(|record| record.position).or(state.last);
+        state.at = Some(page.records.last().map_or(from, |record| Place::Behind(record.position)));
         if !page.records.is_empty() && !state.listeners.is_empty() {
             self.used.fetch_add(page.bytes, Ordering::Relaxed);
-            state.pages.push_back(FeedPage { behind, records: page.records.as_slice().into(), bytes: page.bytes });
+            state.pages.push_back(FeedPage { from, records: page.records.as_slice().into(), bytes: page.bytes });
             while self.used.load(Ordering::Relaxed) > self.limit && !state.pages.is_empty() {
                 self.drop_first(&mut state);
             }
@@ -164,7 +181,7 @@ impl Listener {
             return Heard::Lost;
         };
         let Some(page) = state.pages.get(at as usize).cloned() else {
-            return Heard::Nothing { contact: state.contact, last: state.last };
+            return Heard::Nothing { contact: state.contact, at: state.at };
         };
         state.listeners.insert(self.id, next + 1);
         self.feed.drop_taken(&mut state);
@@ -213,7 +230,9 @@ mod tests {
     async fn listeners_get_every_page_once_and_what_all_have_taken_is_dropped() {
         let feeds = Feeds::new(1000);
         let feed = feeds.of("s", &ShardId::new("a"));
-        let publish = |number| feed.publish(None, &page(number), crate::clock::Clock::simulated(1, 0).now());
+        let publish = |number| {
+            feed.publish(Place::Start(ReadFrom::TrimHorizon), &page(number), crate::clock::Clock::simulated(1, 0).now())
+        };
         publish(0);
         assert_eq!(feeds.used.load(Ordering::Relaxed), 0, "nobody listens");
         let (one, other) = (Listener::new(feed.clone()), Listener::new(feeds.of("s", &ShardId::new("a"))));
@@ -231,7 +250,11 @@ mod tests {
         let feed = feeds.of("s", &ShardId::new("a"));
         let (slow, fast) = (Listener::new(feed.clone()), Listener::new(feed.clone()));
         for number in 0..10 {
-            feed.publish(None, &page(number), crate::clock::Clock::simulated(1, 0).now());
+            feed.publish(
+                Place::Start(ReadFrom::TrimHorizon),
+                &page(number),
+                crate::clock::Clock::simulated(1, 0).now(),
+            );
             assert_eq!(heard(&fast), Some(number));
         }
         assert_eq!(heard(&slow), Some(u64::MAX));

@@ -127,6 +127,25 @@ async fn handlers_that_keep_up_cost_hardly_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn handlers_of_a_shard_in_which_nothing_happens_ask_nothing() {
+    let mut calls = Vec::new();
+    for count in [0, 3] {
+        let journals: Vec<Journal> = (0..count).map(|_| Journal::default()).collect();
+        let handlers: Vec<_> = journals.iter().map(|journal| (journal, Duration::from_millis(2))).collect();
+        let house = House::start(&handlers, 64 << 20).await;
+        house.clock.sleep(Duration::from_secs(1000)).await;
+        calls.push(house.calls());
+        // And the first change reaches everybody.
+        house.write(0..16, 10);
+        let done = || house.rows() == 16 && journals.iter().all(|journal| journal.entries().len() == 16);
+        house.until("all is delivered", done).await;
+        house.end().await;
+    }
+    // Before the lake's reader has its first answer, each may ask once or twice.
+    assert!(calls[0] > 900 && calls[1] <= calls[0] + 6, "{calls:?}: three handlers read for themselves");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_handler_holds_up_neither_the_lake_nor_another() {
     let (slow, fast) = (Journal::default(), Journal::default());
     let handlers = [(&slow, Duration::from_secs(2)), (&fast, Duration::from_millis(2))];

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::{Budget, Reservation};
-use super::feed::{Feed, FeedPage, Heard, Listener};
+use super::feed::{Feed, FeedPage, Heard, Listener, Place};
 use super::reading::{Delivery, Reading, Stopped};
 use super::shard::ShardTask;
 use crate::change::{Position, Record};
@@ -79,14 +79,18 @@ impl Intake {
     pub(super) async fn next(&mut self) -> Taken {
         loop {
             if let Some(own) = &mut self.own {
-                match own.pages.recv().await {
-                    Some(delivery) => {
-                        if let Some(taken) = self.take(&delivery.page.records, Some(delivery.reservation)) {
-                            self.join_feed();
-                            return taken;
-                        }
+                let delivery = tokio::select! {
+                    biased;
+                    delivery = own.pages.recv() => delivery,
+                    () = self.listener.changed() => {
+                        self.join_feed();
+                        continue;
                     }
-                    None => return self.stopped().await,
+                };
+                let Some(delivery) = delivery else { return self.stopped().await };
+                if let Some(taken) = self.take(&delivery.page.records, Some(delivery.reservation)) {
+                    self.join_feed();
+                    return taken;
                 }
                 continue;
             }
@@ -97,7 +101,7 @@ impl Intake {
                         return taken;
                     }
                 }
-                Heard::Nothing { contact, last } if self.is_near(contact, last) => {
+                Heard::Nothing { contact, at } if self.is_near(contact, at) => {
                     self.watched.answered(self.now());
                     // A time-out is only another look.
                     let _ = tokio::time::timeout(self.patience(), self.listener.changed()).await;
@@ -122,15 +126,25 @@ impl Intake {
 
     /// Whether nothing is missing between what was taken and a page.
     fn continues(&self, page: &FeedPage) -> bool {
-        let Some(position) = self.position else { return false };
+        let Some(position) = self.position else { return self.is_start(page.from) };
         let first = page.records.first().map(|record| record.position);
-        page.behind.is_some_and(|behind| behind <= position) || first.is_some_and(|first| first <= position)
+        matches!(page.from, Place::Behind(last) if last <= position) || first.is_some_and(|first| first <= position)
     }
 
     /// Whether the feed is alive, and everything it showed was taken.
-    fn is_near(&self, contact: Option<Instant>, last: Option<Position>) -> bool {
+    fn is_near(&self, contact: Option<Instant>, at: Option<Place>) -> bool {
         let alive = contact.is_some_and(|contact| self.now().saturating_duration_since(contact) < self.patience());
-        alive && self.position.is_some() && last <= self.position
+        alive
+            && match (at, self.position) {
+                (Some(Place::Behind(last)), Some(position)) => last <= position,
+                (Some(place), None) => self.is_start(place),
+                _ => false,
+            }
+    }
+
+    /// Whether a place is where this intake begins. Two that begin with "latest" do so at two moments.
+    fn is_start(&self, place: Place) -> bool {
+        self.start != ReadFrom::Latest && place == Place::Start(self.start)
     }
 
     /// Stops reading alone if the feed goes on where it has come to.
@@ -145,8 +159,8 @@ impl Intake {
                     self.ahead = Some(page);
                     return;
                 }
-                Heard::Nothing { contact, last } => {
-                    if self.is_near(contact, last) {
+                Heard::Nothing { contact, at } => {
+                    if self.is_near(contact, at) {
                         self.own = None;
                     }
                     return;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::budget::{Budget, Reservation};
-use super::feed::Feed;
+use super::feed::{Feed, Place};
 use crate::source::Pace;
 use crate::source::reader::{Page, Read, ReadError, ShardReader};
 use crate::telemetry::health::Watched;
@@ -72,7 +72,7 @@ impl Reading {
                 () = self.stop.cancelled() => return Stopped::Asked,
                 reservation = self.reserve(page_bytes) => reservation,
             };
-            let behind = reader.position();
+            let from = Place::new(reader.start(), reader.position());
             let read = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Stopped::Asked,
@@ -87,7 +87,7 @@ impl Reading {
             empty_pages = if page.records.is_empty() { empty_pages + 1 } else { 0 };
             self.observe(reader, &page);
             if let Some(feed) = &self.feed {
-                feed.publish(behind, &page, self.shared.clock.now());
+                feed.publish(from, &page, self.shared.clock.now());
             }
             // Some servers always say that they are 0 behind: only an empty page proves it.
             let nothing_left = |behind: i64| behind == 0 && page.records.is_empty();

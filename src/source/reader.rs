@@ -104,6 +104,11 @@ impl ShardReader {
         self.last
     }
 
+    /// Where the shard was begun, for as long as nothing of it has been delivered.
+    pub fn start(&self) -> ReadFrom {
+        self.start
+    }
+
     /// Goes on behind a gap, with the oldest record there is.
     pub fn skip_gap(&mut self) {
         self.skipping = true;
