@@ -20,6 +20,7 @@ pub mod columns;
 mod dead_letter;
 mod encodings;
 pub mod file;
+mod kept;
 mod open_file;
 mod open_range;
 pub mod partition;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::file;
-use super::range::{Chain, Range, RangeFile};
+use super::range::{Chain, KeptRecords, Range, RangeFile};
 use super::settle::{self, Settled};
 use super::{Lake, LakeError};
 
@@ -88,6 +88,25 @@ impl Publisher {
     /// Creates the object with a range's dead letters.
     pub(super) async fn put_dead_letters(&self, path: &str, body: &Bytes) -> Result<(), LakeError> {
         self.put(path, body, |found| found == body).await
+    }
+
+    /// Creates an object with kept records.
+    pub(super) async fn put_records(&self, path: &str, body: &Bytes) -> Result<(), LakeError> {
+        self.put(path, body, |found| found == body).await
+    }
+
+    /// An object with kept records of a range that is not complete.
+    pub(super) async fn get_records(&self, range: &Range, entry: &KeptRecords) -> Result<Bytes, LakeError> {
+        let found = settle::read(&*self.lake.store, &self.lake.clock, &entry.path).await?;
+        found.ok_or_else(|| {
+            let why = format!(
+                "it keeps the records of range {} of shard {}, whose files are not all there yet, and it is not there \
+                 any more. If it was deleted, give it back; a rule that deletes kept records must leave them for longer \
+                 than a pipeline may stand still",
+                range.range, range.shard,
+            );
+            LakeError::corrupt(&entry.path, &why)
+        })
     }
 
     async fn put(&self, path: &str, body: &Bytes, same: impl Fn(&Bytes) -> bool) -> Result<(), LakeError> {

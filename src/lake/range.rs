@@ -14,6 +14,9 @@ use super::partition;
 /// The version of this format.
 const FORMAT: u32 = 1;
 
+/// The version of ranges that have kept records. A program that does not know these would wait for a source that is silent.
+const FORMAT_KEPT: u32 = 2;
+
 /// One range of one shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
@@ -40,6 +43,9 @@ pub struct Range {
     /// The records of it that are no changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<DeadLetters>,
+    /// Where its records are kept, in order: it is completed from there, and not from its source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<KeptRecords>,
     /// This range holds no rows but marks that records are missing behind `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<Gap>,
@@ -73,6 +79,18 @@ pub struct DeadLetters {
     pub path: String,
     /// How many there are.
     pub records: u64,
+}
+
+/// An object with records of a range whose source can't be read again. It is there before the range is, and of no use any
+/// more once the range's files are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptRecords {
+    /// Its path in the lake.
+    pub path: String,
+    /// How many records it holds.
+    pub records: u64,
+    /// Its bytes when they are not compressed.
+    pub bytes: u64,
 }
 
 /// Records that the lake will never have from the stream.
@@ -134,6 +152,7 @@ impl Range {
             rows: 0,
             files: Vec::new(),
             dead_letters: None,
+            records: Vec::new(),
             gap: None,
             created_at: now.to_owned(),
             writer: writer.to_owned(),
@@ -143,8 +162,8 @@ impl Range {
     /// Reads a range object; the text says what is wrong with it.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let range: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if range.format != FORMAT {
-            return Err(format!("it has format {}, and this version knows {FORMAT}", range.format));
+        if !(FORMAT..=FORMAT_KEPT).contains(&range.format) {
+            return Err(format!("it has format {}, and this version knows {FORMAT} to {FORMAT_KEPT}", range.format));
         }
         let positions = [&range.start, &range.first, &range.end]
             .into_iter()
@@ -154,6 +173,13 @@ impl Range {
             Position::try_from(position)?;
         }
         Ok(range)
+    }
+
+    /// Says where its records are kept.
+    pub fn keep(&mut self, records: Vec<KeptRecords>) {
+        if !records.is_empty() {
+            (self.format, self.records) = (FORMAT_KEPT, records);
+        }
     }
 
     /// The object's bytes.
@@ -219,6 +245,11 @@ impl Chain {
         format!("_watershed/dead-letters/{}/{n:020}.ndjson", self.name)
     }
 
+    /// The object that keeps records, by the digest of its bytes and its writer's token.
+    pub fn records_path(&self, digest: &str, writer: &str) -> String {
+        format!("_watershed/records/{}/{digest}-{writer}.zst", self.name)
+    }
+
     /// The data file of part `part` of range `n`: `<table>/<partition>/<shard>-<range>-<part>.parquet`.
     pub fn file_path(&self, table: &str, partition: &str, n: u64, part: usize) -> String {
         let table = partition::name_segment(table);
@@ -260,7 +291,7 @@ mod tests {
         assert!(Range::parse(whole.as_bytes()).is_ok());
         assert!(Range::parse(&whole.as_bytes()[..40]).is_err());
         assert!(
-            Range::parse(whole.replace("\"format\": 1", "\"format\": 2").as_bytes()).unwrap_err().contains("format 2")
+            Range::parse(whole.replace("\"format\": 1", "\"format\": 3").as_bytes()).unwrap_err().contains("format 3")
         );
         let bad = whole.replace("\"end\": null", "\"end\": {\"sequence\": \"0039\"}");
         assert!(Range::parse(bad.as_bytes()).is_err());

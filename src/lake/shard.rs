@@ -7,6 +7,8 @@
 //!                                         which record goes to which file, and no new range is created)
 //! ```
 
+mod keeping;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -63,6 +65,8 @@ pub struct LakeShard {
     /// The range of a killed writer that has to be completed first.
     plan: Option<Range>,
     open: OpenRange,
+    /// The records of the open range, where its source can't be read again.
+    keeper: Option<keeping::Keeper>,
     /// Scratch space of the decoder.
     marks: Marks,
 }
@@ -84,6 +88,7 @@ impl LakeShard {
             place,
             table,
             open: OpenRange::default(),
+            keeper: None,
             marks: Marks::default(),
         };
         if let Some(range) = last
@@ -94,6 +99,7 @@ impl LakeShard {
             shard.start = range.start();
             shard.last = range.start();
             shard.plan = Some(range);
+            shard.complete_from_kept().await?;
         }
         Ok(shard)
     }
@@ -125,7 +131,7 @@ impl LakeShard {
 
     /// The bytes that the collected rows take in memory.
     pub fn memory(&self) -> usize {
-        self.open.memory()
+        self.open.memory() + self.keeper.as_ref().map_or(0, keeping::Keeper::memory)
     }
 
     /// When the open range has to be closed if nothing else happens.
@@ -171,6 +177,7 @@ impl LakeShard {
             let added = self.add(record, &records[at..], &mut marks).await;
             self.marks = marks;
             added?;
+            self.keep(record).await?;
             self.open.first.get_or_insert(record.position);
             self.last = Some(record.position);
         }
@@ -341,7 +348,8 @@ impl LakeShard {
         Ok(())
     }
 
-    /// Makes everything accepted durable, in this order: range, files, dead letters. `None` if there is nothing.
+    /// Makes everything accepted durable, in this order: kept records, range, files, dead letters. `None` if there is
+    /// nothing.
     ///
     /// On [`LakeError::Overtaken`] another writer was faster: open the shard again.
     pub async fn commit(&mut self) -> Result<Option<Committed>, LakeError> {
@@ -357,6 +365,7 @@ impl LakeShard {
         let files = self.place.lake.clock.start(finish).join().await?;
         let mut range = self.range_of(&files, end, &open.dead_letters, open.undecodable);
         range.first = open.first.map(Into::into);
+        range.keep(self.kept().await?);
         match &self.plan {
             Some(plan) => self.place.same(plan, &range)?,
             None => self.place.create(&range).await?,
