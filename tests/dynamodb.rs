@@ -1,10 +1,8 @@
 //! Tables in DynamoDB Local, written by boto3, through streams whose shards roll over.
 
-use std::time::Duration;
-
 use crate::harness::lake::{Leads, Place, walk};
 use crate::harness::servers::DynamoDbLocal;
-use crate::harness::{Work, count_lines, judge, show, tools, wait_for};
+use crate::harness::{LIMIT, Work, count_lines, judge, show, tools, wait_for};
 
 /// A pipeline over all four tables into a folder, with short times.
 const PIPELINE: &str = r#"
@@ -43,7 +41,7 @@ fn a_daemon_follows_shards_that_roll_over_under_load() {
     let written = tools().start("write_dynamodb.py", &writer).finish();
     assert!(daemon.is_running(), "{}", daemon.log());
     // Somewhere in the middle of the rest.
-    wait_for("rows", Duration::from_secs(60), || work.path("lake/Reply").exists().then_some(()));
+    wait_for("rows", LIMIT, || work.path("lake/Reply").exists().then_some(()));
     let drained = daemon.terminate().expect(0);
     let once = work.run(&["run", "guide.toml", "--once"]).expect(0);
 

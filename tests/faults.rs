@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::harness::lake::{Leads, Place, walk};
 use crate::harness::proxy::{FAULTS, Proxy};
 use crate::harness::servers::{Kinesis, MiniStack};
-use crate::harness::{Work, count_lines, judge, rest, show, tools, wait_for};
+use crate::harness::{LIMIT, Work, count_lines, judge, rest, show, tools, wait_for};
 
 const PIPELINE: &str = r#"
 name = "guide"
@@ -47,7 +47,7 @@ fn whatever_s3_answers_the_lake_comes_out_exact() {
         rest(Duration::from_millis(500));
     }
     let written = writing.finish();
-    wait_for("each kind of fault", Duration::from_secs(60), || (proxy.injected().len() == FAULTS.len()).then_some(()));
+    wait_for("each kind of fault", LIMIT, || (proxy.injected().len() == FAULTS.len()).then_some(()));
 
     // A minute of 503, also under load; then quiet.
     proxy.fail(0);

@@ -1,10 +1,8 @@
 //! DynamoDB's changes in a Kinesis stream, written by boto3, partly in KPL aggregates, while shards split and merge.
 
-use std::time::Duration;
-
 use crate::harness::lake::{Leads, Place, walk};
 use crate::harness::servers::Kinesis;
-use crate::harness::{Work, count_lines, judge, show, tools, wait_for};
+use crate::harness::{LIMIT, Work, count_lines, judge, show, tools, wait_for};
 
 const PIPELINE: &str = r#"
 name = "guide"
@@ -33,7 +31,7 @@ fn a_daemon_follows_shards_that_split_and_merge_under_load() {
     let more = ["--writes", "6000", "--seed", "2", "--reshards", "8"];
     let written = tools().run("write_kinesis.py", &[&writer[..], &more].concat());
     assert!(daemon.is_running(), "{}", daemon.log());
-    wait_for("rows", Duration::from_secs(60), || work.path("lake/Reply").exists().then_some(()));
+    wait_for("rows", LIMIT, || work.path("lake/Reply").exists().then_some(()));
     daemon.terminate().expect(0);
     // More generations, of which nothing has been read yet.
     let more = ["--writes", "1500", "--seed", "3", "--reshards", "4"];

@@ -9,7 +9,7 @@ use crate::harness::lake::{Place, walk};
 use crate::harness::proxy::Proxy;
 use crate::harness::recorded::Recording;
 use crate::harness::servers::MiniStack;
-use crate::harness::{Running, Work, now, rest, show, wait_for};
+use crate::harness::{LIMIT, Running, Work, now, rest, show, wait_for};
 
 const SHARDS: usize = 500;
 const CHANGES: usize = 160;
@@ -68,7 +68,7 @@ fn five_hundred_shards_and_an_s3_that_hangs() {
     work.write("p.toml", pipeline("s3://lake-bucket/lake"));
     let since = now();
     let mut process = work.spawn(&["run", "p.toml"]);
-    wait_for("the first shards", Duration::from_secs(60), || (proxy.chains_opened() > 20).then_some(()));
+    wait_for("the first shards", LIMIT, || (proxy.chains_opened() > 20).then_some(()));
     proxy.block(true);
     // Until memory has stood still for a while: everything is full, and waits.
     let (mut highest, mut since_rise) = (0, now());

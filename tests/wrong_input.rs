@@ -1,14 +1,13 @@
 //! Whatever is wrong is said in one line with its cure, and nothing is lost by it.
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::json;
 
 use crate::harness::lake::walk;
 use crate::harness::recorded::Recording;
 use crate::harness::servers::{DynamoDbLocal, MiniStack};
-use crate::harness::{Ended, Work, count_lines, files_below, judge, tools, wait_for};
+use crate::harness::{Ended, LIMIT, Work, count_lines, files_below, judge, tools, wait_for};
 
 /// Exactly one line of error, and it has all these words.
 #[track_caller]
@@ -69,7 +68,7 @@ fn tables_that_are_not_there_or_have_no_stream_and_a_second_process() {
     let writer = DynamoDbLocal::writer(&endpoint, &history);
     tools().run("write_dynamodb.py", &[&writer[..], &["--tables", "Forum", "--writes", "30"]].concat());
     let daemon = work.spawn(&["run", "guide.toml"]);
-    wait_for("rows", Duration::from_secs(60), || work.path("lake/Forum").exists().then_some(()));
+    wait_for("rows", LIMIT, || work.path("lake/Forum").exists().then_some(()));
     let second = work.run(&["run", "guide.toml", "--once"]).expect(1);
     says(&second, &["state/guide", &format!("process {}", daemon.id())]);
     tools().run("write_dynamodb.py", &[&writer[..], &["--tables", "Forum", "--writes", "30", "--seed", "2"]].concat());

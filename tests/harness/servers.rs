@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use super::{Guarded, http, tools, wait_for};
 
 /// How long a server may take to start.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(300);
 
 /// Ends with its stdin, so that a server does not outlive the tests, however they end.
 const UNTIL_STDIN_CLOSES: &str = r#""$@" </dev/null & server=$!; read -r _; kill -9 $server; wait"#;
