@@ -1,6 +1,8 @@
-//! One stream: finds its shards, starts each when its parents are durably finished, and sees them to their end.
+//! One stream: starts each of its shards when its parents are durably finished, and sees them to their end.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod discovery;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +16,8 @@ use crate::change::ShardId;
 use crate::checkpoint::patient::{load_patiently, save_patiently};
 use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt};
 use crate::clock::Clock;
-use crate::source::lineage::{self, StartPolicy, first_checkpoints};
-use crate::source::retention::may_be_trimmed;
-use crate::source::{ShardInfo, ShardList, StreamApi, StreamError, is_gone, list_all};
+use crate::source::lineage::{self, StartPolicy};
+use crate::source::{ShardInfo, ShardList, StreamApi};
 
 /// The sink under which the lake's positions are kept.
 pub(crate) const LAKE: &str = "lake";
@@ -82,7 +83,7 @@ struct Stream {
 impl Stream {
     async fn load(shared: Arc<Shared>, sink: Sink, api: Arc<dyn StreamApi>) -> Result<Self, EngineError> {
         let stored = load_patiently(&*shared.state, &shared.clock, &api.identity().id).await?;
-        let (own, discovery) = (sink.key(), sink.discovered());
+        let discovery = sink.discovered();
         let discovered = stored.iter().find_map(|(key, at)| match at {
             Checkpoint::Start(StartAt::Latest(micros))
                 if key.shard.as_str() == DISCOVERED.0 && key.sink == discovery =>
@@ -91,29 +92,48 @@ impl Stream {
             }
             _ => None,
         });
-        let checkpoints: HashMap<_, _> =
-            stored.into_iter().filter(|(key, _)| key.sink == own).map(|(key, at)| (key.shard, at)).collect();
-        let ended = checkpoints.iter().filter(|(_, at)| **at == Checkpoint::ShardEnd);
-        let finished = ended.map(|(shard, _)| shard.clone()).collect();
         let (end, ended) = tokio::sync::mpsc::unbounded_channel();
         let start = shared.settings.start;
-        Ok(Self {
+        let mut stream = Self {
             shared,
             sink,
             api,
-            checkpoints,
+            checkpoints: HashMap::new(),
             start,
             discovered,
             list: ShardList { shards: Vec::new(), enabled: true },
             gone: HashSet::new(),
             lost: HashSet::new(),
-            finished,
+            finished: HashSet::new(),
             at_tip: HashSet::new(),
             running: HashSet::new(),
             tasks: JoinSet::new(),
             ended,
             end,
-        })
+        };
+        stream.remember_all(stored);
+        Ok(stream)
+    }
+
+    /// Takes over what is stored by now.
+    async fn load_positions(&mut self) -> Result<(), EngineError> {
+        let stored = load_patiently(&*self.shared.state, &self.shared.clock, &self.api.identity().id).await?;
+        self.remember_all(stored);
+        Ok(())
+    }
+
+    fn remember_all(&mut self, stored: Vec<(CheckpointKey, Checkpoint)>) {
+        let own = self.sink.key();
+        for (key, at) in stored.into_iter().filter(|(key, _)| key.sink == own) {
+            self.remember(key.shard, at);
+        }
+    }
+
+    fn remember(&mut self, shard: ShardId, at: Checkpoint) {
+        if at == Checkpoint::ShardEnd {
+            self.finished.insert(shard.clone());
+        }
+        self.checkpoints.insert(shard, at);
     }
 
     async fn follow(&mut self, stop: &CancellationToken) -> Result<(), EngineError> {
@@ -208,89 +228,6 @@ impl Stream {
         }
     }
 
-    /// Reads the list; the first one of a stream's life is also where the pipeline's `start` is written down.
-    async fn list(&mut self) -> Result<(), EngineError> {
-        let mut patience = Patience::new(&self.shared.clock);
-        self.list = loop {
-            match list_all(&*self.api).await {
-                Ok(list) => break list,
-                Err(StreamError::Throttled(why) | StreamError::Transient(why)) => patience.wait(&why).await,
-                // The shards being read will find out what they can still get.
-                Err(StreamError::NotFound(_)) if self.discovered.is_some() => {
-                    break ShardList { shards: std::mem::take(&mut self.list.shards), enabled: false };
-                }
-                Err(error) => return Err(EngineError::Source(error.to_string())),
-            }
-        };
-        if self.discovered.is_none() {
-            let now = self.shared.clock.wall_micros();
-            let read = self.read_already().await?;
-            for (shard, first) in first_checkpoints(&self.list.shards, self.start, now, &read) {
-                if !self.checkpoints.contains_key(&shard) {
-                    self.save(shard.clone(), self.sink.key(), &first).await?;
-                    if first == Checkpoint::ShardEnd {
-                        self.finished.insert(shard.clone());
-                    }
-                    self.checkpoints.insert(shard, first);
-                }
-            }
-            let mark = ShardId::new(DISCOVERED.0);
-            self.save(mark, self.sink.discovered(), &Checkpoint::Start(StartAt::Latest(now))).await?;
-            self.discovered = Some(now);
-        }
-        self.ask_for_missing().await
-    }
-
-    /// The listed shards of which the lake has something, although there is no state. Read from the oldest record on,
-    /// a shard finds that by itself.
-    async fn read_already(&self) -> Result<HashSet<ShardId>, EngineError> {
-        let mut read = HashSet::new();
-        for shard in self.list.shards.iter().filter(|_| self.sink.is_lake() && self.start != StartPolicy::TrimHorizon) {
-            if self.shared.lake.has_read(self.api.identity(), &shard.id).await? {
-                read.insert(shard.id.clone());
-            }
-        }
-        Ok(read)
-    }
-
-    /// Asks for every shard that the list should have and has not: parents, and shards that were begun. The children of
-    /// one that is not proven to be gone go on waiting.
-    async fn ask_for_missing(&mut self) -> Result<(), EngineError> {
-        for shard in self.missing() {
-            let gone = is_gone(&*self.api, &shard).await.map_err(|error| EngineError::Source(error.to_string()))?;
-            if gone && self.was_due(&shard) {
-                self.lost.insert(shard.clone());
-            }
-            if gone && (self.checkpoints.contains_key(&shard) || self.lost.contains(&shard)) {
-                // It was not read to its end: its task will find the gap.
-                self.list.shards.push(ShardInfo { id: shard, parents: Vec::new(), closed: true });
-            } else if gone {
-                tracing::debug!(%shard, "a parent shard has been trimmed; its children are roots");
-                self.gone.insert(shard);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether records of a shard that is gone unread were written after the first discovery. Every shard of that has a
-    /// checkpoint, so that one without, and with a child without, is of later; and time must have passed for it to be
-    /// trimmed.
-    fn was_due(&self, shard: &ShardId) -> bool {
-        let is_new = |child: &&ShardInfo| !self.checkpoints.contains_key(&child.id);
-        let of_later = || self.list.shards.iter().filter(is_new).any(|child| child.parents.contains(shard));
-        let now = self.shared.clock.wall_micros();
-        let trimmed_since = self.discovered.is_some_and(|first| may_be_trimmed(first, now));
-        trimmed_since && (self.checkpoints.contains_key(shard) || of_later())
-    }
-
-    fn missing(&self) -> BTreeSet<ShardId> {
-        let parents = lineage::missing_parents(&self.list.shards, &self.finished, &self.gone);
-        let listed = |shard: &ShardId| self.list.shards.iter().any(|known| known.id == *shard);
-        let begun = self.checkpoints.keys().filter(|shard| !self.finished.contains(*shard) && !listed(shard));
-        let missing = parents.into_iter().chain(begun).filter(|shard| !self.running.contains(*shard));
-        missing.cloned().collect()
-    }
-
     async fn save(&self, shard: ShardId, sink: String, checkpoint: &Checkpoint) -> Result<(), EngineError> {
         let key = CheckpointKey { stream: self.api.identity().id.clone(), shard, sink };
         Ok(save_patiently(&*self.shared.state, &self.shared.clock, &key, checkpoint).await?)
@@ -350,17 +287,14 @@ impl Stream {
     fn shard_ended(&mut self, shard: ShardId, ended: Ended) {
         self.running.remove(&shard);
         match ended {
-            Ended::Finished | Ended::Overtaken(Some(Checkpoint::ShardEnd)) => {
-                self.checkpoints.insert(shard.clone(), Checkpoint::ShardEnd);
-                self.finished.insert(shard);
-            }
+            Ended::Finished => self.remember(shard, Checkpoint::ShardEnd),
             Ended::Tip(checkpoint) => {
                 self.at_tip.insert(shard.clone());
                 self.checkpoints.extend(checkpoint.map(|at| (shard, at)));
             }
             // It goes on from where the other process has come to.
-            Ended::Overtaken(checkpoint) => self.checkpoints.extend(checkpoint.map(|at| (shard, at))),
-            Ended::Stopped => {}
+            Ended::Overtaken(Some(checkpoint)) => self.remember(shard, checkpoint),
+            Ended::Overtaken(None) | Ended::Stopped => {}
         }
     }
 
