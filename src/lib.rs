@@ -13,6 +13,7 @@
 #![cfg_attr(not(test), warn(clippy::panic, clippy::print_stdout, clippy::unwrap_used))]
 
 pub mod assembly;
+mod bug;
 pub mod change;
 pub mod checkpoint;
 pub mod cli;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use arrayvec::ArrayString;
 
+use crate::bug::{self, Bug};
+
 /// Kinesis documents sequence numbers as `0|([1-9]\d{0,128})`; DynamoDB Streams as 21 to 40 digits.
 const MAX_DIGITS: usize = 129;
 
@@ -65,6 +67,9 @@ impl SequenceNumber {
 
 impl Ord for SequenceNumber {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if bug::is_made(Bug::TextOrder) {
+            return self.0.as_bytes().cmp(other.0.as_bytes());
+        }
         self.0.len().cmp(&other.0.len()).then_with(|| self.0.as_bytes().cmp(other.0.as_bytes()))
     }
 }

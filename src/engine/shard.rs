@@ -14,6 +14,7 @@ use super::feed::Feed;
 use super::handler::Sink;
 use super::reading::{Delivery, Reading, Stopped};
 use super::{EngineError, OnGap, Shared};
+use crate::bug::{self, Bug};
 use crate::change::{Record, ShardId};
 use crate::checkpoint::patient::save_patiently;
 use crate::checkpoint::{Checkpoint, CheckpointKey, StartAt, StateError};
@@ -74,6 +75,7 @@ impl ShardTask {
                 let age = self.shared.clock.wall_micros().saturating_sub(micros);
                 if age < 1_000_000 { ReadFrom::Latest } else { ReadFrom::Timestamp(micros) }
             }
+            _ if self.follows && bug::is_made(Bug::LatestForChildren) => ReadFrom::Latest,
             _ => ReadFrom::TrimHorizon,
         }
     }
@@ -280,6 +282,11 @@ impl Shard {
     async fn commit(&mut self) -> Result<(), EngineError> {
         let shared = self.task.shared.clone();
         let began = shared.clock.now();
+        if bug::is_made(Bug::CheckpointBeforeCommit)
+            && let Some(position) = self.lake.position()
+        {
+            self.save(Checkpoint::At { position, range: None }).await?;
+        }
         let Some(committed) = self.lake.commit().await? else { return Ok(()) };
         self.held.set(0);
         self.recovering.store(false, Ordering::Relaxed);

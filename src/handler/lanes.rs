@@ -15,6 +15,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::{Change, Delivery, HandlerError, ItemId, Limits, Outcome, Verdict};
+use crate::bug::{self, Bug};
 use crate::change::Position;
 use batch::Unit;
 
@@ -263,6 +264,10 @@ impl Lanes {
         for (index, &at) in unit.entries.iter().enumerate() {
             let Some(item) = self.item(at) else { continue };
             let failure = failures.iter().position(|failure| failure.index == index);
+            if failed.contains(&item) && bug::is_made(Bug::LostBehindFailure) {
+                self.resolve(at);
+                continue;
+            }
             if failed.contains(&item) {
                 // Behind a change of the same item that failed: it may have been handled, and is handled again.
                 self.wait_again(at, item);
@@ -324,6 +329,9 @@ impl Lanes {
         let entry = &mut self.entries[(at - self.first) as usize];
         self.bytes -= entry.change.take().as_ref().map_or(0, cost);
         entry.place = Place::Resolved;
+        if bug::is_made(Bug::HighestAck) {
+            self.frontier = Some(entry.position).max(self.frontier);
+        }
         self.release(item);
         while self.entries.front().is_some_and(|first| first.place == Place::Resolved) {
             self.frontier = self.entries.pop_front().map(|first| first.position);

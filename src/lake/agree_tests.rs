@@ -2,58 +2,9 @@
 
 mod reference;
 
-use std::sync::Arc;
-
-use arrow_array::RecordBatch;
 use proptest::prelude::*;
 
-use super::columns::{Misfits, NotAdded, new_attributes};
-use super::rows::{RowOrigin, Rows};
-use super::schema::{TableRules, TableSchema};
-use crate::change::{Channel, Position, SequenceNumber, ShardId};
-use crate::decode::envelope::{self, Envelope};
-use crate::decode::json::Marks;
-
-/// What became of a record: the misfits, or that it is broken. (Where it is broken may be said differently.)
-type Outcome = Result<Misfits, ()>;
-
-/// Reads both records one after the other, and puts them into columns that the first, where it is sound, has named.
-fn land(
-    payloads: &[Vec<u8>],
-    schema: &Arc<TableSchema>,
-    rules: &TableRules,
-    quick: bool,
-) -> (Vec<Outcome>, RecordBatch) {
-    let mut rows = Rows::new(RowOrigin { shard: ShardId::new("s"), generation: 0 }, schema.clone());
-    let mut marks = Marks::default();
-    let outcomes = payloads.iter().enumerate().map(|(at, payload)| {
-        let change = if quick {
-            envelope::read_marked(payload, Channel::Kinesis, &mut marks)
-        } else {
-            envelope::read(payload, Channel::Kinesis)
-        };
-        let position = Position::new(SequenceNumber::from_ordinal(at as u64));
-        match rows.add(position, &change.map_err(drop)?, rules) {
-            Ok(misfits) => Ok(misfits),
-            Err(NotAdded::Broken(_)) => Err(()),
-            Err(NotAdded::NewAttribute) => panic!("the schema is full"),
-        }
-    });
-    let outcomes = outcomes.collect();
-    (outcomes, rows.finish().unwrap())
-}
-
-fn schema(change: &Envelope<'_>, declared: &[(&str, &str)]) -> (Arc<TableSchema>, TableRules) {
-    let declared = declared.iter().map(|(name, kind)| ((*name).to_owned(), kind.parse().unwrap())).collect();
-    let rules = TableRules { max_columns: 4, declared, ..TableRules::default() };
-    let mut found = Vec::new();
-    for image in [change.new_image, change.old_image].into_iter().flatten() {
-        new_attributes(image, &TableSchema::empty("T"), &rules, &mut found).unwrap();
-    }
-    let schema = TableSchema::empty("T").grown(&found, &rules).unwrap_or_else(|| TableSchema::empty("T"));
-    let columns = schema.columns.len();
-    (Arc::new(schema), TableRules { max_columns: columns, ..rules })
-}
+use super::agree::check;
 
 /// Text as JSON writes it between quotes.
 fn text() -> impl Strategy<Value = String> {
@@ -161,13 +112,7 @@ proptest! {
     fn quick_and_careful_agree(
         first in record(), second in record(), damages in proptest::collection::vec(damage(), 0..3), nested in any::<bool>(),
     ) {
-        let declared: &[_] = if nested { &[("a", "struct<a: string, b: list<string>>"), ("b", "list<string>")] } else { &[] };
-        let (schema, rules) = match envelope::read(first.as_bytes(), Channel::Kinesis) {
-            Ok(change) if change.new_image.is_some_and(|image| new_attributes(image, &TableSchema::empty("T"), &TableRules::default(), &mut Vec::new()).is_ok())
-                && change.old_image.is_some_and(|image| new_attributes(image, &TableSchema::empty("T"), &TableRules::default(), &mut Vec::new()).is_ok()) => schema(&change, declared),
-            _ => (Arc::new(TableSchema::empty("T")), TableRules::default()),
-        };
         let payloads = [first.clone().into_bytes(), second.clone().into_bytes(), damaged(&first, &damages), damaged(&second, &damages)];
-        prop_assert_eq!(land(&payloads, &schema, &rules, true), land(&payloads, &schema, &rules, false));
+        check(&payloads, nested);
     }
 }

@@ -14,6 +14,8 @@ use crate::change::{ShardId, TableName};
 use crate::clock::Clock;
 use crate::source::StreamIdentity;
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod agree;
 #[cfg(test)]
 mod agree_tests;
 pub mod columns;

@@ -9,9 +9,9 @@ use super::streams_page::{BadPage, text, text_or_null};
 
 /// What one answer holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct KinesisPage {
+pub(crate) struct KinesisPage {
     /// The records' data, decoded; aggregates are still whole. Data that is no base64 stays as it was written.
-    pub(super) records: Vec<(SequenceNumber, Bytes)>,
+    pub(crate) records: Vec<(SequenceNumber, Bytes)>,
     /// `NextShardIterator`.
     pub(super) next: Option<String>,
     /// `MillisBehindLatest`.
@@ -21,7 +21,7 @@ pub(super) struct KinesisPage {
 }
 
 /// Takes one answer apart. The data of all records lies in one buffer, which each record shares.
-pub(super) fn read(page: &[u8]) -> Result<KinesisPage, BadPage> {
+pub(crate) fn read(page: &[u8]) -> Result<KinesisPage, BadPage> {
     let mut cursor = Cursor::of_bytes(page);
     let mut found = None;
     let mut next = None;

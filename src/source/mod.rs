@@ -8,17 +8,17 @@ mod dynamodb_streams;
 mod dynamodb_tables;
 pub mod file;
 mod kinesis;
-mod kinesis_page;
+pub(crate) mod kinesis_page;
 #[cfg(test)]
 mod kinesis_tests;
-mod kpl;
+pub(crate) mod kpl;
 pub mod lineage;
 mod raw_page;
 pub mod reader;
 #[cfg(test)]
 mod reader_tests;
 pub mod retention;
-mod streams_page;
+pub(crate) mod streams_page;
 pub mod unwrap;
 mod wire_error;
 #[cfg(test)]

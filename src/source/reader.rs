@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ReadFrom, ShardIterator, StreamApi, StreamError};
+use crate::bug::{self, Bug};
 use crate::change::{Position, Record, ShardId};
 use crate::clock::Clock;
 
@@ -136,6 +137,9 @@ impl ShardReader {
             if self.iterator.is_none() && records.is_empty() {
                 // A malformed or early answer must not end a shard: a fresh iterator has to say the same, and the list
                 // has to agree (KCL re-validates shard ends, too: awslabs/amazon-kinesis-client#624).
+                if bug::is_made(Bug::EndWithoutProof) {
+                    return Ok(Read::End);
+                }
                 if !std::mem::replace(&mut self.ending, true) {
                     continue;
                 }
@@ -176,6 +180,8 @@ impl ShardReader {
         match self.last {
             _ if self.skipping => ReadFrom::TrimHorizon,
             None => self.start,
+            Some(_) if self.expired > 0 && bug::is_made(Bug::LatestAfterExpired) => ReadFrom::Latest,
+            Some(last) if bug::is_made(Bug::RestOfAggregateDropped) => ReadFrom::After(last.sequence),
             Some(last) if self.api.pace().aggregates => {
                 self.expected = Some(last);
                 ReadFrom::At(last.sequence)

@@ -12,16 +12,16 @@ use crate::decode::json::{Cursor, Elements, Malformed, Members};
 
 /// What one answer holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct StreamsPage {
+pub(crate) struct StreamsPage {
     /// The records as the service wrote them, in its order.
-    pub(super) records: Vec<(SequenceNumber, Bytes)>,
+    pub(crate) records: Vec<(SequenceNumber, Bytes)>,
     /// `NextShardIterator`.
     pub(super) next: Option<String>,
 }
 
 /// The answer is not what `GetRecords` answers.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadPage {
+pub(crate) enum BadPage {
     #[error("the answer of GetRecords cannot be read: {0}")]
     NotJson(#[from] Malformed),
     /// Without this check a garbled answer would look like the end of the shard.
@@ -35,7 +35,7 @@ pub(super) enum BadPage {
 
 /// Cuts one answer up. Each record is a slice of `page`; inside a record nothing is checked but its extent, not even
 /// that it is UTF-8: one bad record must cost only itself, and its decoder is the one to find out.
-pub(super) fn cut(page: &Bytes) -> Result<StreamsPage, BadPage> {
+pub(crate) fn cut(page: &Bytes) -> Result<StreamsPage, BadPage> {
     let mut cursor = Cursor::of_bytes(page);
     let mut records = None;
     let mut next = None;

@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 pub mod column_types;
+pub mod fuzz;
 pub mod handler;
 pub mod judge;
 pub mod rebuild;

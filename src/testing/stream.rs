@@ -103,7 +103,7 @@ impl SimulatedStream {
         };
         let mut random = StdRng::seed_from_u64(seed);
         // Across a border of length, and around the largest u128, where naive numbers break.
-        let next_sequence = if random.random_bool(0.5) { 10u128.pow(21) - 50 } else { u128::MAX - 100_000_000 };
+        let next_sequence = if random.random_bool(0.5) { 10u128.pow(21) - 20_000 } else { u128::MAX - 100_000_000 };
         let world = World {
             page_records: random.random_range(1..40),
             list_page: random.random_range(1..5),

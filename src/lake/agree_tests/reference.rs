@@ -9,8 +9,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::decode::number;
-use crate::lake::schema::{AttributeType, Column};
+use crate::change::Channel;
+use crate::decode::{envelope, number};
+use crate::lake::agree::{land, schema};
+use crate::lake::schema::{AttributeType, Column, TableSchema};
 
 /// What stands in a column, as JSON.
 fn cell(array: &ArrayRef, row: usize) -> Value {
@@ -132,10 +134,7 @@ proptest! {
     #[test]
     fn rows_hold_what_a_tree_holds(first in record(), records in proptest::collection::vec(record(), 1..6)) {
         let Ok(change) = envelope::read(first.as_bytes(), Channel::Kinesis) else { return Ok(()) };
-        let images = [change.new_image, change.old_image].into_iter().flatten();
-        let sound = |image| new_attributes(image, &TableSchema::empty("T"), &TableRules::default(), &mut Vec::new()).is_ok();
-        prop_assume!(images.into_iter().all(sound));
-        let (schema, rules) = schema(&change, &[]);
+        let Some((schema, rules)) = schema(&change, &[]) else { return Ok(()) };
         // The first one twice: the second time its attributes come as they did before.
         let texts: Vec<String> = [first.clone(), first].into_iter().chain(records).collect();
         let payloads: Vec<_> = texts.iter().map(|text| text.clone().into_bytes()).collect();

@@ -1,0 +1,217 @@
+//! What must hold for any bytes from outside? One function for each parser, which panics if it does not.
+//!
+//! `cargo test` runs each over its corpus and over changed forms of that, from fixed seeds; `tests/fuzz` is a crate for
+//! `cargo fuzz`, which looks for inputs that take new ways through the code.
+
+use bytes::Bytes;
+
+use crate::change::SequenceNumber;
+use crate::decode::number;
+use crate::handler::dead_letter::DeadLetter;
+use crate::lake::range::Range;
+use crate::pipeline::spec::ColumnType;
+use crate::route::{Extensions, Filter};
+use crate::source::{kinesis_page, kpl, streams_page, unwrap};
+
+/// A parser's name and its function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 10] = [
+    ("record", record),
+    ("streams_page", streams_page),
+    ("kinesis_page", kinesis_page),
+    ("kpl", kpl),
+    ("recorded", recorded),
+    ("filter", filter),
+    ("range", range),
+    ("dead_letter", dead_letter),
+    ("pipeline", pipeline),
+    ("number", number),
+];
+
+/// Two lines, each the JSON of a change: the quick walk and the careful one give the same rows.
+pub fn record(data: &[u8]) {
+    let (first, second) = halves(data, b'\n');
+    let nested = data.len() % 2 == 1;
+    crate::lake::agree::check(&[first.to_vec(), second.to_vec(), first.to_vec()], nested);
+}
+
+/// An answer of DynamoDB Streams: its records are parts of it, none of them twice.
+pub fn streams_page(data: &[u8]) {
+    let page = Bytes::copy_from_slice(data);
+    if let Ok(cut) = streams_page::cut(&page) {
+        let bytes: usize = cut.records.iter().map(|(_, record)| record.len()).sum();
+        assert!(bytes <= page.len());
+    }
+}
+
+/// An answer of Kinesis: what it decodes to is no longer than it is.
+pub fn kinesis_page(data: &[u8]) {
+    if let Ok(page) = kinesis_page::read(data) {
+        let bytes: usize = page.records.iter().map(|(_, record)| record.len()).sum();
+        assert!(bytes <= data.len());
+    }
+}
+
+/// The data of a Kinesis record: an aggregate is taken apart into parts of it, or it is none.
+pub fn kpl(data: &[u8]) {
+    let blob = Bytes::copy_from_slice(data);
+    for record in kpl::deaggregate(&blob).unwrap_or_default() {
+        assert!(record.data.len() <= blob.len());
+    }
+}
+
+/// A document of a recorded file: every change of it is a part of it, or was base64 in it.
+pub fn recorded(data: &[u8]) {
+    let document = Bytes::copy_from_slice(data);
+    for found in unwrap::changes(&document).unwrap_or_default() {
+        assert!(found.payload.len() <= document.len());
+    }
+}
+
+/// A pattern on the first line and a record on the others: two of the same pattern say what one says.
+pub fn filter(data: &[u8]) {
+    let (pattern, event) = halves(data, b'\n');
+    let Ok(pattern) = std::str::from_utf8(pattern) else { return };
+    for typed_numbers in [false, true] {
+        let extensions = Extensions { typed_numbers };
+        let Ok(one) = Filter::parse(&[pattern], extensions) else { continue };
+        let two = Filter::parse(&[pattern, pattern], extensions).expect("it was a pattern just now");
+        assert_eq!(one.matches(event, None), two.matches(event, None));
+    }
+}
+
+/// A range object: what was read is written and read as the same.
+pub fn range(data: &[u8]) {
+    if let Ok(range) = Range::parse(data) {
+        assert_eq!(Range::parse(&range.to_bytes()), Ok(range));
+    }
+}
+
+/// A dead letter: the change in it is one, whoever wrote the letter.
+pub fn dead_letter(data: &[u8]) {
+    if let Ok(letter) = DeadLetter::parse(data)
+        && let Ok(change) = letter.change()
+    {
+        assert!(change.envelope().is_ok());
+    }
+}
+
+/// A pipeline file: it is right, or every mistake has a place in it.
+pub fn pipeline(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Err(problems) = crate::pipeline::read("fuzz.toml", text) {
+        assert!(!problems.is_empty());
+        assert!(problems.iter().all(|problem| !problem.to_string().is_empty()));
+    }
+}
+
+/// A number of DynamoDB, a column type, a sequence number.
+pub fn number(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(value) = number::decimal(text, 38, 9) {
+        let written = number::decimal_text(value, 9);
+        assert_eq!(number::decimal(&written, 38, 9), Some(value));
+        assert_eq!(number::canonical(&written), number::canonical(text), "{text}");
+    }
+    if let Some(value) = number::int64(text) {
+        assert_eq!(number::canonical(&value.to_string()), number::canonical(text));
+    }
+    if let Ok(kind) = text.parse::<ColumnType>() {
+        assert_eq!(kind.to_string().parse::<ColumnType>().ok(), Some(kind));
+    }
+    if let Ok(sequence) = SequenceNumber::parse(text) {
+        assert_eq!(SequenceNumber::from_sortable(&sequence.to_sortable()), Ok(sequence));
+        assert_eq!(SequenceNumber::parse(&sequence.to_string()), Ok(sequence));
+    }
+}
+
+fn halves(data: &[u8], between: u8) -> (&[u8], &[u8]) {
+    let at = data.iter().position(|byte| *byte == between).unwrap_or(data.len());
+    (&data[..at], data.get(at + 1..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt as _, SeedableRng as _};
+
+    use super::*;
+
+    /// Changed forms of each file of a corpus.
+    const FORMS: u64 = 300;
+
+    /// What parsers look for.
+    const PIECES: [&[u8]; 24] = [
+        b"\"",
+        b"\\",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b" ",
+        b"\n",
+        b"\0",
+        b"\xff",
+        b"\\u",
+        b"\\ud83d",
+        b"{\"S\":",
+        b"{\"N\":\"",
+        b"-",
+        b"1e999",
+        b"0",
+        b"null",
+        b"\xf3\x89\x9a\xc2",
+        b"\x80\x80\x80\x80\x08",
+        b"[[",
+        b"=",
+    ];
+
+    fn corpus(target: &str) -> Vec<Vec<u8>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
+        let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
+    fn changed(data: &[u8], other: &[u8], random: &mut StdRng) -> Vec<u8> {
+        let mut data = data.to_vec();
+        for _ in 0..random.random_range(1..6) {
+            let at = random.random_range(0..=data.len());
+            let end = data.len().min(at + random.random_range(0..9));
+            match random.random_range(0..5) {
+                0 if at < data.len() => data[at] ^= 1 << random.random_range(0..8),
+                1 => drop(data.drain(at..end)),
+                2 => drop(data.splice(at..at, other[other.len().min(at)..other.len().min(at + 40)].to_vec())),
+                3 => drop(data.splice(at..end, data[at..].to_vec())),
+                _ => drop(data.splice(at..end, PIECES[random.random_range(0..PIECES.len())].to_vec())),
+            }
+            data.truncate(1 << 16);
+        }
+        data
+    }
+
+    #[test]
+    fn whatever_comes_from_outside_is_borne() {
+        for (name, target) in TARGETS {
+            let corpus = corpus(name);
+            assert!(!corpus.is_empty(), "{name} has no corpus");
+            for (number, data) in corpus.iter().enumerate() {
+                target(data);
+                for form in 0..FORMS {
+                    let mut random = StdRng::seed_from_u64(form << 8 | number as u64);
+                    let other = &corpus[random.random_range(0..corpus.len())];
+                    let data = changed(data, other, &mut random);
+                    if std::panic::catch_unwind(|| target(&data)).is_err() {
+                        panic!("{name}: {}", String::from_utf8_lossy(&data));
+                    }
+                }
+            }
+        }
+    }
+}
