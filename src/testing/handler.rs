@@ -10,6 +10,7 @@ use rand::{RngExt as _, SeedableRng};
 use serde_json::Value;
 
 use super::stream::Shard;
+use super::tally;
 use crate::BoxFuture;
 use crate::clock::Clock;
 use crate::handler::dead_letter::DeadLetter;
@@ -91,7 +92,7 @@ impl SimulatedHandler {
     }
 
     fn chance(&self, probability: f64) -> bool {
-        probability > 0.0 && self.draw(|random| random.random_bool(probability))
+        probability > 0.0 && tally::fault(self.draw(|random| random.random_bool(probability)))
     }
 
     fn is_poison(&self, change: &Change) -> bool {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::tally;
 use crate::BoxFuture;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Saved, StateError, StateStore};
 use crate::clock::Clock;
@@ -128,13 +129,15 @@ impl FaultyState {
     async fn suffer<T>(&self, call: impl Future<Output = Result<T, StateError>>) -> Result<T, StateError> {
         let fate = self.fate();
         self.clock.sleep(fate.delay_before).await;
-        if fate.refused {
+        if tally::fault(fate.refused) {
             return Err(StateError::Transient("injected: refused".to_owned()));
         }
         let answer = call.await;
         self.clock.sleep(fate.delay_after).await;
         match answer {
-            Ok(_) if fate.answer_lost => Err(StateError::Transient("injected: the answer got lost".to_owned())),
+            Ok(_) if tally::fault(fate.answer_lost) => {
+                Err(StateError::Transient("injected: the answer got lost".to_owned()))
+            }
             answer => answer,
         }
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
 
+use super::tally;
 use crate::BoxFuture;
 use crate::change::{Channel, Position, Record, SequenceNumber, ShardId};
 use crate::clock::Clock;
@@ -308,7 +309,7 @@ impl SimulatedStream {
 
 impl World {
     fn chance(&mut self, probability: f64) -> bool {
-        probability > 0.0 && self.random.random_bool(probability)
+        probability > 0.0 && tally::fault(self.random.random_bool(probability))
     }
 
     fn shard(&self, id: &ShardId) -> Result<&Shard, StreamError> {

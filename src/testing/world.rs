@@ -20,6 +20,7 @@ use super::judge;
 use super::state::{FaultyState, MemoryState, StateFaults};
 use super::store::{Faults, FaultyStore, MemoryStore};
 use super::stream::{SimulatedStream, StreamFaults};
+use super::tally;
 use crate::clock::Clock;
 use crate::engine::handler::HandlerParts;
 use crate::engine::{Engine, EngineError, EngineSettings, OnGap, Parts};
@@ -69,18 +70,22 @@ pub struct Report {
     pub deliveries: Vec<Deliveries>,
     /// Simulated seconds.
     pub seconds: u64,
+    /// Faults that were injected, kills included.
+    pub faults: u64,
     /// A digest of the whole lake, for "the same seed gives the same bytes".
     pub digest: String,
 }
 
 /// Runs one world from its beginning to its judgement, in a runtime of its own. The error names what is wrong.
 pub fn run(plan: Plan) -> Result<Report, String> {
+    tally::take();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .map_err(|error| error.to_string())?;
-    runtime.block_on(World::new(plan).live())
+    // Inside, or the world's clock would begin with the machine's.
+    runtime.block_on(async { World::new(plan).live().await })
 }
 
 struct World {
@@ -147,6 +152,7 @@ impl World {
             let got = handler::judge(&journal.entries(), &self.objects.objects(), &folder, &self.stream.shards());
             report.deliveries.push(got.map_err(|why| format!("handler {number}: {why}"))?);
         }
+        report.faults = tally::take() + u64::from(self.plan.kills);
         report.seconds = ((self.clock.wall_micros() - BEGINNING) / 1_000_000) as u64;
         Ok(report)
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::BoxFuture;
 use crate::clock::Clock;
 use crate::lake::store::{Listed, ObjectStore, StoreError};
+use crate::testing::tally;
 
 /// One way in which a call goes wrong. The faults of `create` that are not [`Fault::Unavailable`] let reads pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +113,7 @@ impl FaultyStore {
             state.roll()
         };
         let fault = if is_read && fault != Fault::Unavailable { Fault::None } else { fault };
-        state.injected += u64::from(fault != Fault::None);
+        state.injected += u64::from(tally::fault(fault != Fault::None));
         fault
     }
 
