@@ -23,6 +23,8 @@ mod dead_letter;
 mod encodings;
 pub mod file;
 mod kept;
+pub mod member_shard;
+pub(crate) mod members;
 mod open_file;
 mod open_range;
 pub mod partition;
@@ -44,6 +46,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+use member_shard::MemberShard;
 use range::Chain;
 use registry::Registry;
 use roll::RollLimits;
@@ -180,6 +183,16 @@ impl Lake {
         hint: Option<u64>,
     ) -> Result<LakeShard, LakeError> {
         LakeShard::open(self.clone(), Chain::new(stream, shard), stream.table.clone(), hint).await
+    }
+
+    /// Opens a chain whose records come in no order: each is in the lake once, however often and in whatever company it
+    /// comes.
+    pub async fn open_members(
+        self: &Arc<Self>,
+        stream: &StreamIdentity,
+        shard: &ShardId,
+    ) -> Result<MemberShard, LakeError> {
+        MemberShard::open(self.clone(), Chain::new(stream, shard), stream.table.clone()).await
     }
 
     /// Whether the chain of a shard has a range: then this pipeline has read of it, whatever the state says.

@@ -9,7 +9,11 @@ use super::range::{Chain, KeptRecords, Range, RangeFile};
 use super::settle::{self, Settled};
 use super::{Lake, LakeError};
 
+/// Ranges that one answer of a listing has, at S3.
+const LISTED: u64 = 1000;
+
 /// One shard's chain in the store.
+#[derive(Clone)]
 pub(super) struct Publisher {
     pub(super) lake: Arc<Lake>,
     pub(super) chain: Chain,
@@ -32,13 +36,44 @@ impl Publisher {
                 ))),
             };
         };
-        let bytes = settle::read(&*lake.store, &lake.clock, &last.path).await?;
-        let bytes = bytes.ok_or_else(|| LakeError::corrupt(&last.path, "it was listed, but is not there"))?;
-        let range = Range::parse(&bytes).map_err(|why| LakeError::corrupt(&last.path, &why))?;
-        if chain.range_path(range.range) != last.path {
-            return Err(LakeError::corrupt(&last.path, "it is another range than its name says"));
+        self.read_at(&last.path).await.map(Some)
+    }
+
+    /// The last range of a chain that may be long: its first ranges are not listed. `there` is a range known to be there.
+    pub(super) async fn find_last(&self, there: Option<u64>) -> Result<Option<Range>, LakeError> {
+        // How many there are at least, and fewer than how many: ever longer steps, then halves.
+        let (mut least, mut step) = (there.map_or(0, |n| n + 1), LISTED);
+        let mut below = loop {
+            let probe = least.saturating_add(step);
+            if !self.has_range(probe - 1).await? {
+                break probe;
+            }
+            (least, step) = (probe, step * 8);
+        };
+        while below - least > LISTED {
+            let middle = least + (below - least) / 2;
+            if self.has_range(middle - 1).await? { least = middle } else { below = middle }
         }
-        Ok(Some(range))
+        self.last_range(least.checked_sub(1)).await
+    }
+
+    async fn has_range(&self, n: u64) -> Result<bool, LakeError> {
+        Ok(settle::size(&*self.lake.store, &self.lake.clock, &self.chain.range_path(n)).await?.is_some())
+    }
+
+    /// A range that is there.
+    pub(super) async fn read_range(&self, n: u64) -> Result<Range, LakeError> {
+        self.read_at(&self.chain.range_path(n)).await
+    }
+
+    async fn read_at(&self, path: &str) -> Result<Range, LakeError> {
+        let bytes = settle::read(&*self.lake.store, &self.lake.clock, path).await?;
+        let bytes = bytes.ok_or_else(|| LakeError::corrupt(path, "it was listed, but is not there"))?;
+        let range = Range::parse(&bytes).map_err(|why| LakeError::corrupt(path, &why))?;
+        if self.chain.range_path(range.range) != path {
+            return Err(LakeError::corrupt(path, "it is another range than its name says"));
+        }
+        Ok(range)
     }
 
     /// Whether all objects of a range are there.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Position, SequenceNumber, ShardId};
 use crate::source::StreamIdentity;
 
+use super::members::Members;
 use super::partition;
 
 /// The version of this format.
@@ -46,6 +47,9 @@ pub struct Range {
     /// Where its records are kept, in order: it is completed from there, and not from its source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<KeptRecords>,
+    /// Which records it holds, where these come in no order. Then it has no `start`: nothing is in it but its members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Members>,
     /// This range holds no rows but marks that records are missing behind `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<Gap>,
@@ -153,6 +157,7 @@ impl Range {
             files: Vec::new(),
             dead_letters: None,
             records: Vec::new(),
+            members: None,
             gap: None,
             created_at: now.to_owned(),
             writer: writer.to_owned(),
@@ -198,6 +203,11 @@ impl Range {
     /// Its first record.
     pub fn first(&self) -> Option<Position> {
         self.first.as_ref().and_then(|position| position.try_into().ok())
+    }
+
+    /// Its last record, if all before it are in the lake.
+    pub(super) fn end_of_order(&self) -> Option<Position> {
+        self.end().filter(|_| self.members.is_none())
     }
 
     /// Its last record.

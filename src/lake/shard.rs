@@ -8,6 +8,7 @@
 //! ```
 
 mod keeping;
+mod membership;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub struct LakeShard {
     open: OpenRange,
     /// The records of the open range, where its source can't be read again.
     keeper: Option<keeping::Keeper>,
+    /// Where records come in no order.
+    membership: Option<membership::Membership>,
     /// Scratch space of the decoder.
     marks: Marks,
 }
@@ -81,15 +84,21 @@ impl LakeShard {
     ) -> Result<Self, LakeError> {
         let place = Publisher { lake, chain };
         let last = place.last_range(hint).await?;
+        Self::behind(place, table, last).await
+    }
+
+    /// Goes on behind a range, the last of its chain; completes it from its kept records, if it is not complete and has such.
+    async fn behind(place: Publisher, table: Option<TableName>, last: Option<Range>) -> Result<Self, LakeError> {
         let mut shard = Self {
             next: last.as_ref().map_or(0, |range| range.range + 1),
-            start: last.as_ref().and_then(Range::end),
-            last: last.as_ref().and_then(Range::end),
+            start: last.as_ref().and_then(Range::end_of_order),
+            last: last.as_ref().and_then(Range::end_of_order),
             plan: None,
             place,
             table,
             open: OpenRange::default(),
             keeper: None,
+            membership: None,
             marks: Marks::default(),
         };
         if let Some(range) = last
@@ -355,7 +364,15 @@ impl LakeShard {
     ///
     /// On [`LakeError::Overtaken`] another writer was faster: open the shard again.
     pub async fn commit(&mut self) -> Result<Option<Committed>, LakeError> {
-        let Some(end) = self.last.filter(|_| !self.is_clean()) else { return Ok(None) };
+        Ok(self.commit_range().await?.map(|(committed, _)| committed))
+    }
+
+    /// The same, and answers the range besides.
+    pub(super) async fn commit_range(&mut self) -> Result<Option<(Committed, Range)>, LakeError> {
+        let Some(end) = self.last.filter(|_| !self.is_clean()) else {
+            self.pass_over();
+            return Ok(None);
+        };
         self.open.settle().await?;
         let mut open = std::mem::take(&mut self.open);
         let (operations, to_rest) = (open.operations(), open.to_rest());
@@ -368,6 +385,7 @@ impl LakeShard {
         let mut range = self.range_of(&files, end, &open.dead_letters, open.undecodable);
         range.first = open.first.map(Into::into);
         range.keep(self.kept().await?);
+        self.sign_members(&mut range);
         match &self.plan {
             Some(plan) => self.place.same(plan, &range)?,
             None => self.place.create(&range).await?,
@@ -381,7 +399,8 @@ impl LakeShard {
         self.next += 1;
         self.start = Some(end);
         self.plan = None;
-        Ok(Some(Committed {
+        self.go_on_behind(&range);
+        let committed = Committed {
             range: range.range,
             end,
             files: files.iter().map(|f| (f.table.clone(), f.rows as u64, f.body.len() as u64)).collect(),
@@ -389,7 +408,8 @@ impl LakeShard {
             undecodable: open.undecodable,
             to_rest,
             unknown: open.unknown,
-        }))
+        };
+        Ok(Some((committed, range)))
     }
 
     fn range_of(&self, files: &[FinishedFile], end: Position, dead_letters: &[u8], undecodable: u64) -> Range {

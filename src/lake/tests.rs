@@ -3,6 +3,7 @@
 
 mod background;
 mod kept;
+mod members;
 mod nested;
 
 use std::collections::HashMap;

@@ -35,6 +35,9 @@ impl LakeShard {
     /// Keeps a record that was added to the open range.
     pub(super) async fn keep(&mut self, record: &Record) -> Result<(), LakeError> {
         let Some(keeper) = self.keeper.as_mut().filter(|_| self.plan.is_none()) else { return Ok(()) };
+        if let Some(membership) = &mut self.membership {
+            membership.collect(record);
+        }
         keeper.bytes += record.payload.len();
         keeper.waiting.push(record.clone());
         if keeper.bytes >= KEEP_AT {
