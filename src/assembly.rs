@@ -100,8 +100,19 @@ impl<'a> Assembly<'a> {
         Ok(Lake::open(store, self.clock.clone(), settings).await?)
     }
 
+    /// The lake, opened, without asking any table: their keys come with their first changes.
+    pub async fn lake_of_events(&self) -> Result<Arc<Lake>, AssemblyError> {
+        let store = self.store().await?;
+        let settings = self.settings(false).await?;
+        Ok(Lake::open(store, self.clock.clone(), settings).await?)
+    }
+
     /// What the pipeline file says about the lake, and the keys of tables that can be asked.
     pub async fn lake_settings(&self) -> Result<LakeSettings, AssemblyError> {
+        self.settings(true).await
+    }
+
+    async fn settings(&self, ask: bool) -> Result<LakeSettings, AssemblyError> {
         let lake = &self.pipeline.lake;
         let mut tables = HashMap::new();
         let mut names: Vec<&str> = self.pipeline.source.origin.tables().unwrap_or_default();
@@ -110,7 +121,7 @@ impl<'a> Assembly<'a> {
         names.dedup();
         for name in names {
             let mut rules = table_rules(lake, name);
-            if rules.keys.is_empty() {
+            if ask && rules.keys.is_empty() {
                 rules.keys = self.keys_of(name).await?;
             }
             tables.insert(name.into(), Arc::new(rules));
@@ -183,6 +194,15 @@ impl<'a> Assembly<'a> {
             memory: self.pipeline.memory as usize,
         }
     }
+}
+
+/// The text of a pipeline file that is an object in S3.
+pub async fn pipeline_in_s3(bucket: &str, key: &str) -> Result<String, AssemblyError> {
+    let aws = Aws::load().await?;
+    let store = S3Store::new(aws.s3().clone(), bucket, "");
+    let refuse = |what: &str| StoreError::Fatal(format!("the pipeline file s3://{bucket}/{key} {what}"));
+    let found = store.get(key).await?.ok_or_else(|| refuse("is not there"))?;
+    Ok(String::from_utf8(found.into()).map_err(|_| refuse("is not UTF-8"))?)
 }
 
 fn table_rules(lake: &spec::Lake, table: &str) -> TableRules {

@@ -87,20 +87,63 @@ pub enum Command {
     /// Find every mistake in pipeline files
     #[command(
         long_about = "Finds every mistake in pipeline files at once and says where it is and how to mend it.\n\n\
-            Reads nothing but these files: no network, no credentials.",
+            Reads nothing but these files: no network, no credentials. With --lambda it asks AWS about a function and its \
+            event source mappings instead, and says which settings are unsafe.",
         after_long_help = concat!(
             "Examples:\n",
-            "  watershed check pipelines/*.toml\n\n",
+            "  watershed check pipelines/*.toml\n",
+            "  watershed check --lambda orders\n\n",
             "Exit codes:\n",
-            "  0  all files are right\n",
-            "  2  there are mistakes, or a file cannot be read"
+            "  0  all files are right, or the function is safe\n",
+            "  1  AWS could not be asked\n",
+            "  2  there are mistakes, a file cannot be read, or a setting is unsafe"
         )
     )]
     Check {
         /// The pipeline files
-        #[arg(value_name = "PIPELINE.toml", required = true)]
+        #[arg(value_name = "PIPELINE.toml", required_unless_present = "lambda")]
         pipelines: Vec<PathBuf>,
+        /// Check a function and its mappings as they are at AWS
+        #[arg(long, value_name = "FUNCTION_OR_ARN", conflicts_with = "pipelines")]
+        lambda: Option<String>,
     },
+
+    /// Print the least IAM policy a pipeline needs
+    #[command(
+        long_about = "Prints the least IAM policy that a pipeline needs, as JSON. Where the file gives names and no ARNs, \
+            region and account are `*`.\n\n\
+            Keys are not in it: with a stream or a bucket that is encrypted with a key of yours, kms:Decrypt is needed \
+            besides, and for the bucket kms:GenerateDataKey.",
+        after_long_help = concat!(
+            "Examples:\n",
+            "  watershed iam forum.toml --mode daemon\n",
+            "  watershed iam pipelines/lambda/dynamodb.toml --mode lambda"
+        )
+    )]
+    Iam {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE.toml")]
+        pipeline: PathBuf,
+        /// How it runs
+        #[arg(long, value_enum)]
+        mode: crate::iam::Mode,
+    },
+
+    /// Serve a stream's events as an AWS Lambda function
+    #[command(
+        long_about = "Serves the events of a DynamoDB stream's or a Kinesis stream's event source mapping, as the bootstrap \
+            of an AWS Lambda function. WATERSHED_PIPELINE names the pipeline file: a path in the package, or \
+            s3://BUCKET/KEY.\n\n\
+            Without a command and with AWS_LAMBDA_RUNTIME_API set, as Lambda starts it, this is what watershed does.",
+        after_long_help = concat!(
+            "Examples:\n",
+            "  WATERSHED_PIPELINE=forum.toml watershed lambda\n\n",
+            "Exit codes:\n",
+            "  1  failed: Lambda starts it again\n",
+            "  2  it was not started by Lambda, or the pipeline file is wrong"
+        )
+    )]
+    Lambda,
 
     /// Print changes as they come
     #[command(
@@ -188,7 +231,16 @@ mod tests {
         let cases = [
             ("watershed run a.toml", Command::Run { pipeline: pipeline.clone(), once: false }),
             ("watershed run --once a.toml", Command::Run { pipeline: pipeline.clone(), once: true }),
-            ("watershed check a.toml b.toml", Command::Check { pipelines: vec!["a.toml".into(), "b.toml".into()] }),
+            (
+                "watershed check a.toml b.toml",
+                Command::Check { pipelines: vec!["a.toml".into(), "b.toml".into()], lambda: None },
+            ),
+            ("watershed check --lambda f", Command::Check { pipelines: Vec::new(), lambda: Some("f".into()) }),
+            (
+                "watershed iam a.toml --mode lambda",
+                Command::Iam { pipeline: pipeline.clone(), mode: crate::iam::Mode::Lambda },
+            ),
+            ("watershed lambda", Command::Lambda),
             ("watershed tail a.toml --json", Command::Tail { pipeline: pipeline.clone(), json: true }),
             ("watershed schema a.toml", Command::Schema { pipeline: pipeline.clone() }),
             ("watershed positions a.toml", Command::Positions { pipeline: pipeline.clone() }),

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use watershed::cli::{Cli, Command, EXIT_DONE, EXIT_FAILED, EXIT_WRONG, LogFormat};
+use watershed::lambda::{self, LambdaError};
 use watershed::pipeline::{self, Pipeline};
 use watershed::{commands, daemon, telemetry};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = if is_bootstrap() { Cli::parse_from(["watershed", "lambda"]) } else { Cli::parse() };
     let format = match cli.log_format {
         LogFormat::Text => telemetry::log::LogFormat::Text,
         LogFormat::Json => telemetry::log::LogFormat::Json,
@@ -20,13 +21,23 @@ fn main() -> ExitCode {
     execute(cli.command).into()
 }
 
+/// Whether Lambda started this binary as the bootstrap of a function.
+fn is_bootstrap() -> bool {
+    std::env::args_os().len() <= 1 && std::env::var_os(lambda::RUNTIME_API).is_some()
+}
+
 fn execute(command: Command) -> u8 {
     let mut out = std::io::stdout();
     match command {
-        Command::Check { pipelines } => pipeline::check(&pipelines, &mut out).unwrap_or_else(|error| failed(&error)),
+        Command::Check { lambda: Some(function), .. } => check_lambda(&function, &mut out),
+        Command::Check { pipelines, .. } => {
+            pipeline::check(&pipelines, &mut out).unwrap_or_else(|error| failed(&error))
+        }
+        Command::Iam { pipeline, mode } => print_policy(&pipeline, mode, &mut out),
         Command::Run { pipeline, once } => {
             with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(daemon::run(pipeline, once, &mut out)))
         }
+        Command::Lambda => serve_lambda(),
         Command::Tail { pipeline, json } => {
             with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(commands::tail(pipeline, json, &mut out)))
         }
@@ -40,6 +51,48 @@ fn execute(command: Command) -> u8 {
             runtime.block_on(commands::replay(pipeline, &letters, &mut out, &mut std::io::stderr()))
         }),
     }
+}
+
+fn serve_lambda() -> u8 {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    match runtime.block_on(lambda::serve()) {
+        Ok(()) => EXIT_DONE,
+        Err(error @ (LambdaError::Assembly(_) | LambdaError::Runtime(_))) => failed(&error),
+        Err(error) => {
+            eprintln!("watershed: {error}");
+            EXIT_WRONG
+        }
+    }
+}
+
+#[cfg(feature = "handler-lambda")]
+fn check_lambda(function: &str, out: &mut dyn std::io::Write) -> u8 {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    match runtime.block_on(lambda::live::check(function, out)) {
+        Ok(true) => EXIT_DONE,
+        Ok(false) => EXIT_WRONG,
+        Err(error) => failed(&error),
+    }
+}
+
+#[cfg(not(feature = "handler-lambda"))]
+fn check_lambda(_: &str, _: &mut dyn std::io::Write) -> u8 {
+    eprintln!("watershed: this build has no client for Lambda: build it with the feature `handler-lambda`");
+    EXIT_WRONG
+}
+
+fn print_policy(path: &std::path::Path, mode: watershed::iam::Mode, out: &mut dyn std::io::Write) -> u8 {
+    let Ok(pipeline) = pipeline::load(path) else {
+        return pipeline::check(&[path], &mut std::io::stderr()).unwrap_or_else(|error| failed(&error));
+    };
+    let written = writeln!(out, "{:#}", watershed::iam::policy(&pipeline, mode)).and_then(|()| out.flush());
+    written.map_or_else(|error| failed(&error), |()| EXIT_DONE)
 }
 
 /// Reads the pipeline file, or tells every mistake in it; then does what the command does.

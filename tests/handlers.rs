@@ -42,20 +42,20 @@ parallelization_factor = 10
 
 /// What the endpoint does with a call.
 #[derive(Clone, Copy)]
-struct Manners {
+pub(crate) struct Manners {
     /// Of a thousand calls, so many are answered with 500.
-    fails: u32,
+    pub fails: u32,
     /// Of a thousand calls, so many are never answered.
-    hangs: u32,
+    pub hangs: u32,
 }
 
 /// A webhook endpoint that writes down what it has taken.
-struct Endpoint {
-    port: u16,
+pub(crate) struct Endpoint {
+    pub port: u16,
     state: Arc<Mutex<State>>,
 }
 
-struct State {
+pub(crate) struct State {
     manners: Manners,
     random: StdRng,
     /// Until when connections are closed at once.
@@ -63,12 +63,12 @@ struct State {
     /// Changes whose item has this id are always refused.
     poison: Option<String>,
     /// Item and version of each call that was answered with 200, in their order.
-    taken: Vec<(String, u32)>,
+    pub taken: Vec<(String, u32)>,
     calls: u64,
 }
 
 impl Endpoint {
-    fn start(manners: Manners, poison: Option<&str>) -> Self {
+    pub fn start(manners: Manners, poison: Option<&str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let state = Arc::new(Mutex::new(State {
             manners,
@@ -88,7 +88,7 @@ impl Endpoint {
         Self { port, state }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    pub fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 }
@@ -164,13 +164,13 @@ fn work(endpoint: &Endpoint, changes: u32, more: &str) -> Work {
 }
 
 /// Seconds since the epoch: changes are young, or they would be given up for their age.
-fn at() -> u64 {
+pub(crate) fn at() -> u64 {
     std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
 /// Each item's versions in the order in which each was first taken, checked to be all of them in order; answers how
 /// often a version was taken again.
-fn judge(taken: &[(String, u32)], changes: u32) -> usize {
+pub(crate) fn judge(taken: &[(String, u32)], changes: u32) -> usize {
     let mut next: HashMap<&str, u32> = HashMap::new();
     let mut repeats = 0;
     for (item, version) in taken {

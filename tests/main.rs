@@ -14,6 +14,7 @@ mod history;
 mod hostile;
 mod kill;
 mod kinesis;
+mod lambda;
 mod memory;
 mod nested;
 mod quickstart;

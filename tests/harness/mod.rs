@@ -2,6 +2,7 @@
 
 pub mod http;
 pub mod lake;
+pub mod lambda;
 pub mod proxy;
 pub mod queues;
 pub mod recorded;
@@ -157,7 +158,7 @@ impl Drop for Guarded {
 // -- the binary ------------------------------------------------------------------------------------------------------
 
 /// The binary under test: a copy, so that a build beside the tests changes nothing under their feet.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("watershed-{}", std::process::id()));
@@ -284,6 +285,13 @@ impl Work {
         Self::start(self.command(arguments))
     }
 
+    /// The same, with some more variables.
+    pub fn spawn_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Running {
+        let mut command = self.command(arguments);
+        command.envs(more.iter().copied());
+        Self::start(command)
+    }
+
     fn start(mut command: Command) -> Running {
         let (out, log) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
         command.stdout(out.reopen().unwrap()).stderr(log.reopen().unwrap());
@@ -315,8 +323,13 @@ impl Running {
 
     /// `kill -9`.
     pub fn kill(mut self) -> Ended {
+        self.kill_now()
+    }
+
+    /// The same, for one that lies in something else.
+    pub fn kill_now(&mut self) -> Ended {
         self.child.0.kill().unwrap();
-        self.wait()
+        self.wait_for_end()
     }
 
     /// SIGTERM: it drains and ends.
@@ -328,6 +341,10 @@ impl Running {
 
     /// Waits for its end, at most for [`LIMIT`].
     pub fn wait(mut self) -> Ended {
+        self.wait_for_end()
+    }
+
+    fn wait_for_end(&mut self) -> Ended {
         let log = self.log.path().to_owned();
         let since = now();
         let status = loop {
