@@ -421,6 +421,66 @@ fn near_its_deadline_it_reports_what_is_left() {
     environment.kill();
 }
 
+#[test]
+fn a_change_that_a_handler_does_not_take_is_the_first_that_comes_again_or_a_dead_letter() {
+    let endpoint = Endpoint::start(Manners { fails: 0, hangs: 0 }, Some("item-7"));
+    let work = Work::new().set("HOOK_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
+    let hook = |attempts: u32| {
+        format!(
+            "{}\n[[handlers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://127.0.0.1:{}/hook\"\n\
+             secret = \"env:HOOK_SECRET\"\nallow_private = true\nmaximum_retry_attempts = {attempts}\n",
+            PIPELINE.replace("LAKE", "lake"),
+            endpoint.port
+        )
+    };
+    work.write("patient.toml", hook(1000));
+    work.write("hasty.toml", hook(1));
+    let (shards, _) = written(300);
+    let batch = &shards[1];
+    let refused = batch.iter().find(|record| record["dynamodb"]["Keys"]["Id"]["S"] == "item-7").unwrap();
+    let environment = Environment::start(&work, "patient.toml");
+    let said = environment.invoke(&event(batch), Duration::from_secs(20), TIMEOUT);
+    let first = &refused["dynamodb"]["SequenceNumber"];
+    assert_eq!(said, Some(Said::Answer(json!({"batchItemFailures": [{"itemIdentifier": first}]}))));
+    environment.kill();
+    // All others have been delivered, and all are in the lake.
+    assert_eq!(endpoint.state().taken.len(), batch.len() - 1);
+    let environment = Environment::start(&work, "hasty.toml");
+    assert_eq!(environment.invoke(&event(batch), TIMEOUT, TIMEOUT), Some(done()), "{}", environment.running.log());
+    environment.kill();
+    assert_eq!(files_below(&work.path("lake/_watershed/handlers/hook/dead-letters")).len(), 1);
+    let select = format!(
+        "SELECT count(*), count(DISTINCT Id) FROM read_parquet('{}/Orders/*/*.parquet', union_by_name = true)",
+        work.text("lake")
+    );
+    let all = batch.len().to_string();
+    assert_eq!(tools().run("query.py", &[&select]), json!([[all, all]]));
+}
+
+/// What a cold start and a full batch take; `cargo test --release --test it lambda::figures` tells those of a release.
+#[test]
+fn figures_of_a_cold_start_and_a_full_batch() {
+    let work = Work::new();
+    work.write("orders.toml", PIPELINE.replace("LAKE", "lake").replace("rows = 150", "rows = 100_000"));
+    let (shards, _) = written(30_000);
+    let batch = event(&shards[0]);
+    let since = now();
+    let environment = Environment::start(&work, "orders.toml");
+    wait_for("the first poll", TIMEOUT, || (environment.polls() > 0).then_some(()));
+    let (cold, since) = (since.elapsed(), now());
+    assert_eq!(environment.invoke(&batch, TIMEOUT * 5, TIMEOUT * 5), Some(done()), "{}", environment.running.log());
+    let (full, since) = (since.elapsed(), now());
+    assert_eq!(environment.invoke(&batch, TIMEOUT * 5, TIMEOUT * 5), Some(done()));
+    let again = since.elapsed();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", environment.running.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("?").trim();
+    let (records, bytes) = (shards[0].len(), batch.len());
+    show(&format!(
+        "lambda: start to first poll {cold:?}; {records} records, {bytes} bytes: {full:?}, again {again:?}; peak memory {peak}"
+    ));
+    environment.kill();
+}
+
 // -- real mappings -------------------------------------------------------------------------------------------------------
 
 /// A local server that runs the binary behind mappings of its own: of a table's stream, and of a Kinesis stream.
