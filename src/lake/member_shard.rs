@@ -8,7 +8,7 @@
 //!
 //! Nothing is ever taken as present because a later record is. Which ranges can hold a record, the last one's index tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ impl MemberShard {
             }
         }
         let mut missing = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for (at, member) in members.iter().enumerate() {
             if wanted.contains(member) && seen.insert(*member) {
                 missing.push(at);
