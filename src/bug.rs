@@ -31,11 +31,21 @@ pub(crate) enum Bug {
     HighestAck,
     /// Behind a change of its item that failed, a change is taken for handled.
     LostBehindFailure,
+    /// Of a batch that comes again, what lies before a record that is in the lake is taken for being there.
+    HighWaterMark,
+    /// A DynamoDB record is known again by its sequence number alone, though several shards share a chain.
+    SequenceAlone,
 }
 
 #[cfg(test)]
 thread_local! {
     static MADE: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// From now on this mistake is made in this thread, or none.
+#[cfg(test)]
+pub(crate) fn make(bug: Option<Bug>) {
+    MADE.set(bug);
 }
 
 /// Whether this mistake is to be made now.
@@ -79,9 +89,9 @@ mod tests {
         (0..WORLDS).find_map(|seed| {
             let workers = 1 + (seed / 2 % 2) as u32;
             let plan = Plan { seed, kinesis: seed % 2 == 1, workers, kills: 8, faults: true, handlers: 1 };
-            MADE.set(Some(bug));
+            make(Some(bug));
             let ended = std::panic::catch_unwind(|| run(plan));
-            MADE.set(None);
+            make(None);
             match ended {
                 Ok(Ok(_)) => None,
                 Ok(Err(violation)) => Some((seed, violation)),

@@ -439,7 +439,7 @@ fn a_change_that_a_handler_does_not_take_is_the_first_that_comes_again_or_a_dead
     let batch = &shards[1];
     let refused = batch.iter().find(|record| record["dynamodb"]["Keys"]["Id"]["S"] == "item-7").unwrap();
     let environment = Environment::start(&work, "patient.toml");
-    let said = environment.invoke(&event(batch), Duration::from_secs(20), TIMEOUT);
+    let said = environment.invoke(&event(batch), Duration::from_secs(30), TIMEOUT);
     let first = &refused["dynamodb"]["SequenceNumber"];
     assert_eq!(said, Some(Said::Answer(json!({"batchItemFailures": [{"itemIdentifier": first}]}))));
     environment.kill();
@@ -475,8 +475,9 @@ fn figures_of_a_cold_start_and_a_full_batch() {
     let status = std::fs::read_to_string(format!("/proc/{}/status", environment.running.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("?").trim();
     let (records, bytes) = (shards[0].len(), batch.len());
+    let size = std::fs::metadata(crate::harness::binary()).unwrap().len();
     show(&format!(
-        "lambda: start to first poll {cold:?}; {records} records, {bytes} bytes: {full:?}, again {again:?}; peak memory {peak}"
+        "lambda: binary {size} bytes; start to first poll {cold:?}; {records} records, {bytes} bytes: {full:?}, again {again:?}; peak memory {peak}"
     ));
     environment.kill();
 }

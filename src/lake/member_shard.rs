@@ -19,6 +19,7 @@ use super::publish::Publisher;
 use super::range::{Chain, Range};
 use super::shard::{Committed, LakeShard};
 use super::{Lake, LakeError};
+use crate::bug::{self, Bug};
 use crate::change::{Record, TableName};
 
 /// How many members of ranges are remembered, so that a batch that comes again need not be looked up.
@@ -136,10 +137,12 @@ impl MemberShard {
                 nodes.extend(held.before.iter().filter(|inner| inner.first >= node.first).cloned());
             }
         }
+        let highest = self.shard.index().iter().filter_map(Node::highest).max();
+        let passed = |member: &Member| bug::is_made(Bug::HighWaterMark) && Some(member.sequence) <= highest;
         let mut missing = Vec::new();
         let mut seen = HashSet::new();
         for (at, member) in members.iter().enumerate() {
-            if wanted.contains(member) && seen.insert(*member) {
+            if wanted.contains(member) && !passed(member) && seen.insert(*member) {
                 missing.push(at);
             }
         }

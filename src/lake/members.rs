@@ -14,6 +14,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::bug::{self, Bug};
 use crate::change::{Channel, Position, Record, SequenceNumber};
 use crate::decode::envelope;
 
@@ -37,7 +38,8 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn of(record: &Record) -> Self {
         let Position { sequence, sub } = record.position;
-        let tag = (record.channel == Channel::Streams).then(|| {
+        let several = record.channel == Channel::Streams && !bug::is_made(Bug::SequenceAlone);
+        let tag = several.then(|| {
             let change = envelope::read(&record.payload, record.channel).ok();
             let id = change.and_then(|change| change.event_id);
             let digest = Sha256::digest(id.as_ref().map_or(&record.payload[..], |id| id.as_bytes()));
@@ -173,7 +175,7 @@ fn merge_last(nodes: &[Node]) -> Option<Node> {
         return None;
     }
     let spans = last.iter().flat_map(|node| node.spans.iter().copied()).collect();
-    Some(Node { first: last[0].first, count: last[0].count * FAN as u64, spans: join(spans) })
+    Some(Node { first: last[0].first, count: last[0].count.saturating_mul(FAN as u64), spans: join(spans) })
 }
 
 /// Overlapping spans are one, and so are the closest while there are too many. A span may hold too much, never too little.
@@ -222,6 +224,11 @@ impl Node {
     /// The number behind its last range.
     pub(super) fn end(&self) -> u64 {
         self.first.saturating_add(self.count)
+    }
+
+    /// The highest number of its members.
+    pub(super) fn highest(&self) -> Option<SequenceNumber> {
+        self.spans.iter().map(|(_, high)| *high).max()
     }
 
     fn write(&self) -> String {

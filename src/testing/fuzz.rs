@@ -9,6 +9,7 @@ use crate::change::SequenceNumber;
 use crate::decode::number;
 use crate::handler::dead_letter::DeadLetter;
 use crate::lake::range::Range;
+use crate::lambda::answer::{Progress, answer};
 use crate::pipeline::spec::ColumnType;
 use crate::route::{Extensions, Filter};
 use crate::source::{kinesis_page, kpl, streams_page, unwrap};
@@ -17,12 +18,13 @@ use crate::source::{kinesis_page, kpl, streams_page, unwrap};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("record", record),
     ("streams_page", streams_page),
     ("kinesis_page", kinesis_page),
     ("kpl", kpl),
     ("recorded", recorded),
+    ("event", event),
     ("filter", filter),
     ("range", range),
     ("dead_letter", dead_letter),
@@ -67,6 +69,19 @@ pub fn recorded(data: &[u8]) {
     let document = Bytes::copy_from_slice(data);
     for found in unwrap::changes(&document).unwrap_or_default() {
         assert!(found.payload.len() <= document.len());
+    }
+}
+
+/// An event of a mapping: every change of it is a part of it, or was base64 in it, and its answer names a record of it.
+pub fn event(data: &[u8]) {
+    let event = Bytes::copy_from_slice(data);
+    let Ok(batch) = crate::lambda::event::read(&event) else { return };
+    for record in batch.items.iter().flat_map(|item| &item.records) {
+        assert!(record.payload.len() <= event.len());
+    }
+    for done in 0..=batch.items.len() {
+        let answered = answer(&batch, &Progress { done, why: None });
+        assert!(answered.is_ok() || done == 0);
     }
 }
 

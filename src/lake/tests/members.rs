@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
+use crate::bug::{Bug, make};
 use crate::lake::member_shard::{Landed, MemberShard};
 use crate::lake::members::Members;
 use crate::lake::publish::Publisher;
@@ -182,6 +183,20 @@ fn every_record_is_in_the_lake_once_whatever_comes_again_and_whoever_is_killed()
     }
     assert!(killed > 10 && overtaken > 10, "{killed} killed, {overtaken} overtaken");
     println!("killed={killed} overtaken={overtaken} rows={rows} lost=0 twice=0");
+}
+
+/// A world that has never failed proves little.
+#[test]
+fn mistakes_are_found() {
+    for bug in [Bug::HighWaterMark, Bug::SequenceAlone, Bug::OpenRangeLeft, Bug::ExistsIsSuccess] {
+        let found = (0..16).find(|&seed| {
+            make(Some(bug));
+            let ended = std::panic::catch_unwind(|| run(seed));
+            make(None);
+            ended.is_err()
+        });
+        println!("{bug:?}: found in world {:?}", found.unwrap_or_else(|| panic!("{bug:?} was not found")));
+    }
 }
 
 #[tokio::test]
