@@ -15,6 +15,7 @@ use crate::lake::schema::TableRules;
 use crate::lake::store::{FolderStore, ObjectStore, S3Store, StoreError, probe};
 use crate::lake::{Lake, LakeError, LakeSettings};
 use crate::pipeline::spec::{self, LakePath, Origin, Pipeline, StatePlace};
+use crate::source::export::{self, Export, ExportError, Place};
 use crate::source::file::FileFinder;
 use crate::source::lineage::StartPolicy;
 use crate::source::{
@@ -39,6 +40,9 @@ pub enum AssemblyError {
     /// The state refuses.
     #[error("state: {0}")]
     State(#[from] StateError),
+    /// An export can't be landed.
+    #[error("export: {0}")]
+    Export(#[from] ExportError),
     /// A handler can't be made: its name, and why.
     #[error("handler {0}: {1}")]
     Handler(String, String),
@@ -56,6 +60,21 @@ impl<'a> Assembly<'a> {
     /// For the pipeline of a file.
     pub fn new(pipeline: &'a Pipeline, clock: Clock) -> Self {
         Self { pipeline, clock, aws: tokio::sync::OnceCell::new(), store: tokio::sync::OnceCell::new() }
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The exports that are to be landed, oldest first, with sound manifests. AWS is only needed for those in S3.
+    pub async fn exports(&self, uris: &[String]) -> Result<Vec<Export>, AssemblyError> {
+        let mut places = Vec::new();
+        for uri in uris {
+            let aws = if Place::is_s3(uri) { Some(self.aws().await?.clone()) } else { None };
+            places.push(Place::parse(uri, aws.as_deref())?);
+        }
+        Ok(export::open(places).await?)
     }
 
     async fn aws(&self) -> Result<&Arc<Aws>, AwsError> {
@@ -100,12 +119,23 @@ impl<'a> Assembly<'a> {
         Ok(Lake::open(store, self.clock.clone(), settings).await?)
     }
 
+    /// The lake, opened for some tables alone: no other table is asked for its keys.
+    pub async fn lake_for(&self, tables: &[&str]) -> Result<Arc<Lake>, AssemblyError> {
+        let store = self.store().await?;
+        let settings = self.lake_settings_for(tables.to_vec()).await?;
+        Ok(Lake::open(store, self.clock.clone(), settings).await?)
+    }
+
     /// What the pipeline file says about the lake, and the keys of tables that can be asked.
     pub async fn lake_settings(&self) -> Result<LakeSettings, AssemblyError> {
+        let mut names: Vec<&str> = self.pipeline.source.origin.tables().unwrap_or_default();
+        names.extend(self.pipeline.lake.tables.keys().map(String::as_str));
+        self.lake_settings_for(names).await
+    }
+
+    async fn lake_settings_for(&self, mut names: Vec<&str>) -> Result<LakeSettings, AssemblyError> {
         let lake = &self.pipeline.lake;
         let mut tables = HashMap::new();
-        let mut names: Vec<&str> = self.pipeline.source.origin.tables().unwrap_or_default();
-        names.extend(lake.tables.keys().map(String::as_str));
         names.sort_unstable();
         names.dedup();
         for name in names {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use watershed::backfill::{self, Wanted};
 use watershed::cli::{Cli, Command, EXIT_DONE, EXIT_FAILED, EXIT_WRONG, LogFormat};
 use watershed::pipeline::{self, Pipeline};
 use watershed::{commands, daemon, telemetry};
@@ -26,6 +27,10 @@ fn execute(command: Command) -> u8 {
         Command::Check { pipelines } => pipeline::check(&pipelines, &mut out).unwrap_or_else(|error| failed(&error)),
         Command::Run { pipeline, once } => {
             with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(daemon::run(pipeline, once, &mut out)))
+        }
+        Command::Backfill { pipeline, exports, allow_partial, snapshot_only, segments, read_units, dry_run } => {
+            let wanted = Wanted { exports, allow_partial, snapshot_only, segments, read_units, dry_run };
+            with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(backfill::run(pipeline, &wanted, &mut out)))
         }
         Command::Tail { pipeline, json } => {
             with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(commands::tail(pipeline, json, &mut out)))

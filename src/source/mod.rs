@@ -6,6 +6,7 @@
 mod aws;
 mod dynamodb_streams;
 mod dynamodb_tables;
+pub mod export;
 pub mod file;
 mod kinesis;
 pub(crate) mod kinesis_page;
