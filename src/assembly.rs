@@ -5,6 +5,7 @@ mod handlers;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::change::TableName;
 use crate::checkpoint::dynamodb::DynamoDbState;
 use crate::checkpoint::folder::{FolderState, holder_note};
 use crate::checkpoint::{StateError, StateStore};
@@ -18,8 +19,10 @@ use crate::pipeline::spec::{self, LakePath, Origin, Pipeline, StatePlace};
 use crate::source::export::{self, Export, ExportError, Place};
 use crate::source::file::FileFinder;
 use crate::source::lineage::StartPolicy;
+use crate::source::scan::{LastKeys, ScanOf, ScanStream};
 use crate::source::{
-    Aws, AwsError, DynamoDbFinder, KINESIS_PACE, KinesisFinder, Pace, STREAMS_PACE, StreamError, StreamFinder,
+    Aws, AwsError, DynamoDbFinder, KINESIS_PACE, KinesisFinder, Pace, STREAMS_PACE, StreamError, StreamFinder, StreamIdentity,
+    TableFacts,
 };
 
 /// Why a pipeline can't be put together.
@@ -119,29 +122,62 @@ impl<'a> Assembly<'a> {
         Ok(Lake::open(store, self.clock.clone(), settings).await?)
     }
 
-    /// The lake, opened for some tables alone: no other table is asked for its keys.
-    pub async fn lake_for(&self, tables: &[&str]) -> Result<Arc<Lake>, AssemblyError> {
+    /// The lake, opened for tables alone whose keys are known, or that can be asked: no other table is.
+    pub async fn lake_for(&self, tables: &[(TableName, Vec<String>)]) -> Result<Arc<Lake>, AssemblyError> {
         let store = self.store().await?;
-        let settings = self.lake_settings_for(tables.to_vec()).await?;
+        let known = tables.iter().map(|(table, keys)| (&**table, keys.clone())).collect();
+        let settings = self.lake_settings_for(known).await?;
         Ok(Lake::open(store, self.clock.clone(), settings).await?)
+    }
+
+    /// The tables whose items a backfill reads, each with what it is called to the service.
+    pub fn tables(&self) -> Vec<(TableName, String)> {
+        let lake = || self.pipeline.lake.tables.keys().map(|table| (table.as_str().into(), table.clone())).collect();
+        match &self.pipeline.source.origin {
+            Origin::DynamoDbStreams { tables } => {
+                let of = |table: &spec::TableRef| (table.table().clone(), table.to_string());
+                tables.iter().map(of).collect()
+            }
+            Origin::Kinesis { tables: Some(tables), .. } => {
+                tables.iter().map(|table| (table.clone(), table.to_string())).collect()
+            }
+            Origin::Kinesis { tables: None, .. } | Origin::File { .. } => lake(),
+        }
+    }
+
+    /// What a table says of itself.
+    pub async fn table_facts(&self, table: &str) -> Result<TableFacts, AssemblyError> {
+        Ok(DynamoDbFinder::new(self.aws().await?, Vec::new()).describe_table(table).await?)
+    }
+
+    /// A scan of a table.
+    pub async fn scan(
+        &self,
+        identity: StreamIdentity,
+        of: ScanOf,
+        prefix: &str,
+        last_keys: Arc<dyn LastKeys>,
+    ) -> Result<Arc<ScanStream>, AssemblyError> {
+        let client = self.aws().await?.dynamodb().clone();
+        Ok(ScanStream::new(client, identity, of, prefix, last_keys, self.clock.clone()))
     }
 
     /// What the pipeline file says about the lake, and the keys of tables that can be asked.
     pub async fn lake_settings(&self) -> Result<LakeSettings, AssemblyError> {
         let mut names: Vec<&str> = self.pipeline.source.origin.tables().unwrap_or_default();
         names.extend(self.pipeline.lake.tables.keys().map(String::as_str));
-        self.lake_settings_for(names).await
-    }
-
-    async fn lake_settings_for(&self, mut names: Vec<&str>) -> Result<LakeSettings, AssemblyError> {
-        let lake = &self.pipeline.lake;
-        let mut tables = HashMap::new();
         names.sort_unstable();
         names.dedup();
-        for name in names {
+        self.lake_settings_for(names.into_iter().map(|name| (name, Vec::new())).collect()).await
+    }
+
+    async fn lake_settings_for(&self, names: Vec<(&str, Vec<String>)>) -> Result<LakeSettings, AssemblyError> {
+        let lake = &self.pipeline.lake;
+        let mut tables = HashMap::new();
+        for (name, known) in names {
             let mut rules = table_rules(lake, name);
             if rules.keys.is_empty() {
-                rules.keys = self.keys_of(name).await?;
+                rules.keys = if known.is_empty() { self.keys_of(name).await? } else { known };
             }
             tables.insert(name.into(), Arc::new(rules));
         }

@@ -27,12 +27,13 @@ use crate::clock::Clock;
 use crate::engine::EngineError;
 use crate::lake::generation::{Generation, Method};
 use crate::lake::{Lake, LakeError};
-use crate::pipeline::spec::Pipeline;
+use crate::pipeline::spec::{Origin, Pipeline};
 use crate::signal::told_to_stop;
 use crate::source::export::{Export, ExportError, ExportStream};
-use crate::source::{StreamApi, StreamError, StreamIdentity};
+use crate::source::scan::{ScanOf, ScanStream};
+use crate::source::{StreamApi, StreamError, StreamIdentity, TableFacts};
 use crate::telemetry::Metrics;
-use snapshot::Snapshot;
+use snapshot::{InLake, Snapshot};
 use tail::Tail;
 
 /// What the command line asks for.
@@ -91,6 +92,8 @@ pub enum BackfillError {
 struct Part {
     generation: Generation,
     stream: Arc<dyn StreamApi>,
+    /// The same, if it is a scan.
+    scan: Option<Arc<ScanStream>>,
     /// The items it is expected to have; exactly so many for an export.
     items: u64,
     exact: bool,
@@ -121,22 +124,98 @@ struct Backfill<'a> {
 
 impl Backfill<'_> {
     async fn run(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+        if self.wanted.exports.is_empty() { self.scan(out).await } else { self.export(out).await }
+    }
+
+    async fn export(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
         let exports = self.exports().await?;
-        let Some(first) = exports.first() else {
-            return Err(BackfillError::Refused("name an export with --export".to_owned()));
-        };
         if self.wanted.dry_run {
             return Ok(report::exports(&exports, out)?);
         }
-        let tables = vec![TableName::from(&*first.manifest.table)];
-        let names: Vec<&str> = tables.iter().map(|table| &**table).collect();
-        let lake = self.assembly.lake_for(&names).await?;
-        let tail = match self.wanted.snapshot_only {
-            true => None,
-            false => Some(Tail::find(self.assembly, &lake).await?),
-        };
+        let table = TableName::from(exports.first().map_or("", |export| &*export.manifest.table));
+        let tail = self.tail().await?;
+        if tail.is_some() {
+            for (_, called) in self.assembly.tables().into_iter().filter(|(name, _)| *name == table) {
+                self.can_be_followed(&called, &self.assembly.table_facts(&called).await?)?;
+            }
+        }
+        let lake = self.assembly.lake_for(&[(table, Vec::new())]).await?;
         let part = self.export_part(&lake, exports, tail.as_ref()).await?;
         self.land(&lake, vec![part], tail, out).await
+    }
+
+    async fn scan(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+        let tables = self.assembly.tables();
+        if tables.is_empty() {
+            let why = "no table is named that could be scanned: name them in [source] tables, or as [lake.tables.NAME]";
+            return Err(BackfillError::Refused(why.to_owned()));
+        }
+        let mut found = Vec::new();
+        for (_, called) in tables {
+            let facts = self.assembly.table_facts(&called).await?;
+            if !self.wanted.snapshot_only {
+                self.can_be_followed(&called, &facts)?;
+            }
+            found.push((called, facts));
+        }
+        if self.wanted.dry_run {
+            return Ok(report::scans(&found, self.wanted, out)?);
+        }
+        let tail = self.tail().await?;
+        let keys = |facts: &TableFacts| facts.keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
+        let of_lake: Vec<_> = found.iter().map(|(_, facts)| (facts.name.clone(), keys(facts))).collect();
+        let lake = self.assembly.lake_for(&of_lake).await?;
+        let mut parts = Vec::new();
+        for (called, facts) in &found {
+            let fresh = match &tail {
+                Some(tail) => tail.is_fresh(&lake, &facts.name).await?,
+                None => false,
+            };
+            let segments = self.wanted.segments.unwrap_or_else(|| default_segments(facts.bytes));
+            let wanted = (Method::Scan { segments }, fresh, keys(facts));
+            let generation = self.generation(&lake, &facts.name, wanted).await?;
+            parts.push(self.scan_part(&lake, generation, called, facts.items).await?);
+        }
+        self.land(&lake, parts, tail, out).await
+    }
+
+    async fn tail(&self) -> Result<Option<Tail>, BackfillError> {
+        Ok(if self.wanted.snapshot_only { None } else { Some(Tail::find(self.assembly).await?) })
+    }
+
+    /// Whether the stream of a table carries what the latest state of its items needs.
+    fn can_be_followed(&self, table: &str, facts: &TableFacts) -> Result<(), BackfillError> {
+        if !matches!(self.pipeline.source.origin, Origin::DynamoDbStreams { .. }) {
+            return Ok(());
+        }
+        let cure = "make one with StreamViewType=NEW_AND_OLD_IMAGES, or land the table as it is with --snapshot-only";
+        match facts.view_type.as_deref() {
+            Some("NEW_IMAGE" | "NEW_AND_OLD_IMAGES") => Ok(()),
+            Some(view) => Err(BackfillError::Refused(format!(
+                "the stream of table {table} is of type {view} and has no new images, so that the lake could not follow the \
+                 table: {cure}"
+            ))),
+            None => Err(BackfillError::Refused(format!("the stream of table {table} is switched off: {cure}"))),
+        }
+    }
+
+    async fn scan_part(
+        &self,
+        lake: &Arc<Lake>,
+        generation: Generation,
+        called: &str,
+        items: u64,
+    ) -> Result<Part, BackfillError> {
+        let segments = match &generation.method {
+            Method::Scan { segments } => *segments,
+            Method::Export { lanes, .. } => *lanes,
+        };
+        let (identity, prefix) = names(&generation);
+        let last_keys = Arc::new(InLake { lake: lake.clone(), identity: identity.clone() });
+        let (began_at, read_units) = (generation.began_at, self.wanted.read_units);
+        let of = ScanOf { table: called.to_owned(), segments, began_at, read_units };
+        let scan = self.assembly.scan(identity, of, &prefix, last_keys).await?;
+        Ok(Part { generation, stream: scan.clone(), scan: Some(scan), items, exact: false })
     }
 
     /// The exports that were asked for: of a table of the pipeline, and whole.
@@ -175,7 +254,8 @@ impl Backfill<'_> {
             Some(tail) => tail.is_fresh(lake, &table).await?,
             None => false,
         };
-        let generation = self.generation(lake, &table, method, fresh).await?;
+        let keys = lake.rules(&table).keys.clone();
+        let generation = self.generation(lake, &table, (method, fresh, keys)).await?;
         if tail.is_some() {
             generation::covers(lake, &generation, &exports, &self.clock).await?;
         }
@@ -186,17 +266,15 @@ impl Backfill<'_> {
         let items = exports.iter().map(|export| export.manifest.items).sum();
         let (identity, prefix) = names(&generation);
         let stream = ExportStream::new(identity, exports, lanes, &prefix, self.clock.clone());
-        Ok(Part { generation, stream, items, exact: true })
+        Ok(Part { generation, stream, scan: None, items, exact: true })
     }
 
     async fn generation(
         &self,
         lake: &Lake,
         table: &TableName,
-        method: Method,
-        fresh: bool,
+        (method, fresh, keys): (Method, bool, Vec<String>),
     ) -> Result<Generation, BackfillError> {
-        let keys = lake.rules(table).keys.clone();
         if keys.is_empty() {
             return Err(BackfillError::Refused(format!(
                 "the keys of table {table} are not known: write `keys = [\"PARTITION-KEY\", \"SORT-KEY\"]` below \
@@ -235,14 +313,15 @@ impl Backfill<'_> {
         };
         let generations: HashMap<TableName, i64> =
             parts.iter().map(|part| (part.generation.table.as_str().into(), part.generation.generation)).collect();
-        let snapshot = Snapshot { lake: lake.for_backfill(generations), clock: self.clock.clone(), memory, metrics };
+        let keeps = parts.iter().any(|part| part.scan.is_some());
+        let snapshot = Snapshot { lake: lake.for_backfill(generations, keeps), clock: self.clock.clone(), memory, metrics };
         let landed = snapshot.land(&parts);
         let landed = match running {
             Some(running) => running.beside(landed).await?,
             None => landed.await?,
         };
         if let Some(tail) = tail {
-            tail.read_to_tips(self.assembly, lake, memory).await?;
+            tail.read_until_now(self.assembly, lake, memory).await?;
         }
         for (part, landed) in parts.iter().zip(&landed) {
             self.complete(lake, part, landed).await?;
@@ -279,6 +358,11 @@ impl Backfill<'_> {
 /// As many lanes as there are cores, up to eight.
 fn default_lanes() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8) as u32)
+}
+
+/// A segment for each 2 GB, and a few on small tables, which have few partitions.
+fn default_segments(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(2 << 30)).unwrap_or(u32::MAX).clamp(4, 64)
 }
 
 /// What names a generation's stream, and what its shards' names begin with.

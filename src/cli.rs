@@ -118,7 +118,7 @@ pub enum Command {
         #[arg(long)]
         snapshot_only: bool,
         /// How many parts of the table, or lanes of export files, are read side by side
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
         segments: Option<u32>,
         /// The most read units a second that a scan takes of a table
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "exports")]
@@ -187,6 +187,32 @@ pub enum Command {
         pipeline: PathBuf,
     },
 
+    /// Compare the live tables with the lake
+    #[command(
+        long_about = "Reads the pipeline's tables with consistent reads and compares each item with the lake's latest state. \
+            Names the keys of items that differ. While a table is written, changes on their way differ.",
+        after_long_help = concat!(
+            "Examples:\n",
+            "  watershed verify forum.toml\n",
+            "  watershed verify forum.toml --sample 10000 --read-units 100\n\n",
+            "Exit codes:\n",
+            "  0  no item differs\n",
+            "  1  some differ, or it failed while it ran\n",
+            "  2  the command line or the pipeline file is wrong"
+        )
+    )]
+    Verify {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE.toml")]
+        pipeline: PathBuf,
+        /// Compare about so many items of each table, picked at random, and not those that only the lake has
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        sample: Option<u64>,
+        /// The most read units a second that are taken of a table
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        read_units: Option<u32>,
+    },
+
     /// Send a handler's dead letters again
     #[command(
         long_about = "Sends the changes again that a handler was given up with, in the order of each item, and marks those \
@@ -248,6 +274,10 @@ mod tests {
             ("watershed tail a.toml --json", Command::Tail { pipeline: pipeline.clone(), json: true }),
             ("watershed schema a.toml", Command::Schema { pipeline: pipeline.clone() }),
             ("watershed positions a.toml", Command::Positions { pipeline: pipeline.clone() }),
+            (
+                "watershed verify a.toml --sample 9",
+                Command::Verify { pipeline: pipeline.clone(), sample: Some(9), read_units: None },
+            ),
             ("watershed replay a.toml hook/x", Command::Replay { pipeline, letters: "hook/x".into() }),
         ];
         for (line, command) in cases {

@@ -41,6 +41,9 @@ fn execute(command: Command) -> u8 {
         Command::Positions { pipeline } => with_pipeline(&pipeline, |pipeline, runtime| {
             runtime.block_on(commands::positions(pipeline, &mut out, &mut std::io::stderr()))
         }),
+        Command::Verify { pipeline, sample, read_units } => with_pipeline(&pipeline, |pipeline, runtime| {
+            runtime.block_on(commands::verify(pipeline, sample, read_units, &mut out))
+        }),
         Command::Replay { pipeline, letters } => with_pipeline(&pipeline, |pipeline, runtime| {
             runtime.block_on(commands::replay(pipeline, &letters, &mut out, &mut std::io::stderr()))
         }),

@@ -24,8 +24,8 @@ pub(super) struct Expected {
     pub(super) before: u64,
 }
 
-/// Shows progress. Never returns.
-pub(super) async fn show(totals: &Arc<Totals>, expected: Expected, clock: &Clock) {
+/// Shows progress. `units` tells the read units so far. Never returns.
+pub(super) async fn show(totals: &Arc<Totals>, expected: Expected, units: impl Fn() -> f64, clock: &Clock) {
     let started = clock.now();
     let elapsed = || clock.now().saturating_duration_since(started);
     if !std::io::stderr().is_terminal() {
@@ -34,7 +34,8 @@ pub(super) async fn show(totals: &Arc<Totals>, expected: Expected, clock: &Clock
             let now = Progress::of(&totals.counts(), expected, elapsed());
             let Progress { items, bytes, rate, left } = now;
             let left = left.map(|left| HumanDuration(left).to_string());
-            tracing::info!(items, of = expected.items, bytes, a_second = rate, left, "backfilled so far");
+            let read_units = units();
+            tracing::info!(items, of = expected.items, bytes, a_second = rate, read_units, left, "backfilled so far");
         }
     }
     let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}");
@@ -46,11 +47,12 @@ pub(super) async fn show(totals: &Arc<Totals>, expected: Expected, clock: &Clock
         bar.set_position(now.items);
         let left = now.left.map(|left| format!(", {} left", HumanDuration(left))).unwrap_or_default();
         bar.set_message(format!(
-            "{} of {} items ({}), {} a second{left}",
+            "{} of {} items ({}), {} a second, {} read units{left}",
             HumanCount(now.items),
             HumanCount(expected.items),
             HumanBytes(now.bytes),
             HumanCount(now.rate),
+            HumanCount(units() as u64),
         ));
         clock.sleep(DRAW_EVERY).await;
     }

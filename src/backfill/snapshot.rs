@@ -12,7 +12,10 @@ use crate::engine::{Engine, EngineSettings, OnGap, Parts};
 use crate::lake::{Lake, Landed};
 use crate::source::export::Ready;
 use crate::source::lineage::StartPolicy;
-use crate::source::list_all;
+use crate::BoxFuture;
+use crate::change::ShardId;
+use crate::source::scan::LastKeys;
+use crate::source::{StreamError, StreamIdentity, list_all};
 use crate::telemetry::Metrics;
 use crate::telemetry::health::Health;
 
@@ -23,6 +26,22 @@ pub(super) struct Snapshot {
     pub(super) clock: Clock,
     pub(super) memory: usize,
     pub(super) metrics: Metrics,
+}
+
+/// Where a scan goes on: the lake knows.
+pub(super) struct InLake {
+    pub(super) lake: Arc<Lake>,
+    pub(super) identity: StreamIdentity,
+}
+
+impl LastKeys for InLake {
+    fn last_key<'a>(&'a self, shard: &'a ShardId) -> BoxFuture<'a, Result<Option<String>, StreamError>> {
+        Box::pin(async move {
+            let last = self.lake.last_range(&self.identity, shard).await;
+            let last = last.map_err(|error| StreamError::Fatal(error.to_string()))?;
+            Ok(last.and_then(|range| range.last_key))
+        })
+    }
 }
 
 impl Snapshot {
@@ -48,10 +67,12 @@ impl Snapshot {
             items: parts.iter().map(|part| part.items).sum(),
             before: before.iter().map(|landed| landed.rows).sum(),
         };
+        let scans: Vec<_> = parts.iter().filter_map(|part| part.scan.clone()).collect();
+        let units = || scans.iter().map(|scan| scan.spent()).sum::<f64>();
         let totals = engine.totals();
         tokio::select! {
             ended = engine.run(CancellationToken::new()) => ended.map_err(BackfillError::Snapshot)?,
-            () = progress::show(&totals, expected, &self.clock) => {}
+            () = progress::show(&totals, expected, units, &self.clock) => {}
         }
         self.landed(parts).await
     }

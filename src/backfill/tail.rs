@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::engine::{DISCOVERED, Engine, EngineError, Parts};
 use crate::lake::Lake;
 use crate::source::lineage::StartPolicy;
+use crate::source::until_now::UntilNow;
 use crate::source::{StreamApi, StreamFinder, list_all};
 use crate::telemetry::Metrics;
 use crate::telemetry::health::Health;
@@ -45,7 +46,7 @@ pub(super) struct Running {
 
 impl Tail {
     /// Takes the state if nobody has it.
-    pub(super) async fn find(assembly: &Assembly<'_>, _lake: &Lake) -> Result<Self, BackfillError> {
+    pub(super) async fn find(assembly: &Assembly<'_>) -> Result<Self, BackfillError> {
         let finder = assembly.finder().await?;
         let streams = finder.streams().await?;
         if streams.iter().any(|stream| stream.pace().finite) {
@@ -154,9 +155,9 @@ impl Tail {
         Ok(())
     }
 
-    /// Reads every shard to its tip, into the lake: then all changes that were made before this began are there. A daemon
+    /// Reads every shard up to now, into the lake: then all changes that were made before this began are there. A daemon
     /// that reads the same shards is overtaken now and then, which does no harm.
-    pub(super) async fn read_to_tips(
+    pub(super) async fn read_until_now(
         &self,
         assembly: &Assembly<'_>,
         lake: &Arc<Lake>,
@@ -169,7 +170,7 @@ impl Tail {
         let mut settings = assembly.engine_settings(true);
         settings.memory = memory;
         let engine = Engine::new(Parts {
-            finder: assembly.finder().await?,
+            finder: Arc::new(UntilNow::new(assembly.finder().await?)),
             lake: assembly.lake().await?,
             handlers: Vec::new(),
             state,

@@ -24,6 +24,7 @@ mod encodings;
 pub mod file;
 pub mod generation;
 mod kept;
+pub mod latest;
 mod open_file;
 mod open_range;
 pub mod partition;
@@ -46,6 +47,7 @@ pub mod store;
 mod tests;
 
 use generation::Generations;
+use publish::Publisher;
 use range::Chain;
 use registry::Registry;
 use roll::RollLimits;
@@ -129,6 +131,13 @@ pub struct LakeSettings {
     pub only: Option<HashSet<TableName>>,
 }
 
+/// A backfill's way into the lake.
+struct Backfill {
+    generations: HashMap<TableName, i64>,
+    /// Whether its source can't be read again: a scan's.
+    keeps: bool,
+}
+
 /// What a chain has.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Landed {
@@ -149,7 +158,7 @@ pub struct Lake {
     generations: Arc<Generations>,
     /// Whether this is a backfill's way into the lake, and of which generations: then its rows are of these, whatever
     /// begins meanwhile.
-    backfill: Option<HashMap<TableName, i64>>,
+    backfill: Option<Backfill>,
     /// Signs this process's ranges, so that it knows them again.
     writer: String,
 }
@@ -190,15 +199,16 @@ impl Lake {
         Ok(Arc::new(Self { store, clock, settings, registry, generations, backfill: None, writer }))
     }
 
-    /// The same lake for the rows of a backfill, which are of `generations`, by table.
-    pub fn for_backfill(&self, generations: HashMap<TableName, i64>) -> Arc<Self> {
+    /// The same lake for the rows of a backfill, which are of `generations`, by table. With `keeps` its source can't be read
+    /// again.
+    pub fn for_backfill(&self, generations: HashMap<TableName, i64>, keeps: bool) -> Arc<Self> {
         Arc::new(Self {
             store: self.store.clone(),
             clock: self.clock.clone(),
             settings: self.settings.clone(),
             registry: self.registry.clone(),
             generations: self.generations.clone(),
-            backfill: Some(generations),
+            backfill: Some(Backfill { generations, keeps }),
             writer: self.writer.clone(),
         })
     }
@@ -224,7 +234,7 @@ impl Lake {
     /// What the rows of a table have in common that are written now.
     async fn origin(&self, shard: &ShardId, table: &TableName) -> Result<RowOrigin, LakeError> {
         let (generation, snapshot) = match &self.backfill {
-            Some(generations) => (generations.get(table).copied().unwrap_or_default(), true),
+            Some(backfill) => (backfill.generations.get(table).copied().unwrap_or_default(), true),
             None => (self.generations.known(table).await?, false),
         };
         Ok(RowOrigin { shard: shard.clone(), generation, snapshot })
@@ -245,6 +255,15 @@ impl Lake {
     pub async fn has_read(&self, stream: &StreamIdentity, shard: &ShardId) -> Result<bool, LakeError> {
         let folder = Chain::new(stream, shard).folder();
         Ok(!settle::list(&*self.store, &self.clock, &folder, None).await?.is_empty())
+    }
+
+    /// The last range of a chain that has any.
+    pub async fn last_range(
+        self: &Arc<Self>,
+        stream: &StreamIdentity,
+        shard: &ShardId,
+    ) -> Result<Option<range::Range>, LakeError> {
+        Publisher { lake: self.clone(), chain: Chain::new(stream, shard) }.last_range(None).await
     }
 
     /// What a chain has.

@@ -81,6 +81,7 @@ impl LakeShard {
         table: Option<TableName>,
         hint: Option<u64>,
     ) -> Result<Self, LakeError> {
+        let keeper = lake.backfill.as_ref().filter(|backfill| backfill.keeps).map(|_| keeping::Keeper::default());
         let place = Publisher { lake, chain };
         let last = place.last_range(hint).await?;
         let mut shard = Self {
@@ -92,7 +93,7 @@ impl LakeShard {
             place,
             table,
             open: OpenRange::default(),
-            keeper: None,
+            keeper,
             marks: Marks::default(),
         };
         if let Some(range) = last
@@ -383,6 +384,7 @@ impl LakeShard {
         let mut range = self.range_of(&files, end, &open.dead_letters, open.undecodable);
         range.first = open.first.map(Into::into);
         range.changed_until = open.changed_until;
+        range.last_key = self.last_key();
         range.keep(self.kept().await?);
         match &self.plan {
             Some(plan) => self.place.same(plan, &range)?,

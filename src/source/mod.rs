@@ -20,6 +20,9 @@ pub mod reader;
 mod reader_tests;
 pub mod retention;
 pub(crate) mod streams_page;
+pub mod scan;
+mod streams_page;
+pub mod until_now;
 pub mod unwrap;
 mod wire_error;
 #[cfg(test)]
