@@ -21,8 +21,8 @@ use crate::source::file::FileFinder;
 use crate::source::lineage::StartPolicy;
 use crate::source::scan::{LastKeys, ScanOf, ScanStream};
 use crate::source::{
-    Aws, AwsError, DynamoDbFinder, KINESIS_PACE, KinesisFinder, Pace, STREAMS_PACE, StreamError, StreamFinder, StreamIdentity,
-    TableFacts,
+    Aws, AwsError, DynamoDbFinder, KINESIS_PACE, KinesisFinder, Pace, STREAMS_PACE, StreamError, StreamFinder,
+    StreamIdentity, TableFacts,
 };
 
 /// Why a pipeline can't be put together.

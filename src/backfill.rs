@@ -18,14 +18,12 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::assembly::{Assembly, AssemblyError};
 use crate::change::TableName;
 use crate::checkpoint::StateError;
 use crate::clock::Clock;
 use crate::engine::EngineError;
-use crate::lake::generation::{Generation, Method};
+use crate::lake::generation::{Exports, Generation, Method};
 use crate::lake::{Lake, LakeError};
 use crate::pipeline::spec::{Origin, Pipeline};
 use crate::signal::told_to_stop;
@@ -103,15 +101,11 @@ struct Part {
 pub async fn run(pipeline: &Pipeline, wanted: &Wanted, out: &mut dyn Write) -> Result<(), BackfillError> {
     let clock = Clock::system();
     let assembly = Assembly::new(pipeline, clock.clone());
-    let stop = CancellationToken::new();
     let backfill = Backfill { pipeline, assembly: &assembly, wanted, clock };
     tokio::select! {
         done = backfill.run(out) => done,
-        () = told_to_stop() => {
-            // What has not become durable is read again.
-            stop.cancel();
-            Err(BackfillError::Stopped)
-        }
+        // What has not become durable is read again.
+        () = told_to_stop() => Err(BackfillError::Stopped),
     }
 }
 
@@ -173,7 +167,7 @@ impl Backfill<'_> {
             };
             let segments = self.wanted.segments.unwrap_or_else(|| default_segments(facts.bytes));
             let wanted = (Method::Scan { segments }, fresh, keys(facts));
-            let generation = self.generation(&lake, &facts.name, wanted).await?;
+            let generation = self.generation(&lake, &facts.name, wanted, None).await?;
             parts.push(self.scan_part(&lake, generation, called, facts.items).await?);
         }
         self.land(&lake, parts, tail, out).await
@@ -208,7 +202,7 @@ impl Backfill<'_> {
     ) -> Result<Part, BackfillError> {
         let segments = match &generation.method {
             Method::Scan { segments } => *segments,
-            Method::Export { lanes, .. } => *lanes,
+            Method::Export => default_segments(0),
         };
         let (identity, prefix) = names(&generation);
         let last_keys = Arc::new(InLake { lake: lake.clone(), identity: identity.clone() });
@@ -240,29 +234,26 @@ impl Backfill<'_> {
         Ok(exports)
     }
 
-    async fn export_part(
-        &self,
-        lake: &Lake,
-        exports: Vec<Export>,
-        tail: Option<&Tail>,
-    ) -> Result<Part, BackfillError> {
+    async fn export_part(&self, lake: &Lake, exports: Vec<Export>, tail: Option<&Tail>) -> Result<Part, BackfillError> {
         let table = TableName::from(exports.first().map_or("", |export| &*export.manifest.table));
         let arns = exports.iter().map(|export| export.manifest.arn.clone()).collect();
         let lanes = self.wanted.segments.unwrap_or_else(default_lanes);
-        let method = Method::Export { exports: arns, lanes };
         let fresh = match tail {
             Some(tail) => tail.is_fresh(lake, &table).await?,
             None => false,
         };
         let keys = lake.rules(&table).keys.clone();
-        let generation = self.generation(lake, &table, (method, fresh, keys)).await?;
+        let wanted = Exports { exports: arns, lanes };
+        let generation = self.generation(lake, &table, (Method::Export, fresh, keys), Some(&wanted)).await?;
         if tail.is_some() {
             generation::covers(lake, &generation, &exports, &self.clock).await?;
         }
-        let lanes = match &generation.method {
-            Method::Export { lanes, .. } => *lanes,
-            Method::Scan { .. } => lanes,
-        };
+        let Exports { exports: chosen, lanes } = lake.generations().choose(&generation, &wanted).await?;
+        if chosen != wanted.exports {
+            let number = generation.generation;
+            let why = format!("another backfill of table {table} lands other exports as generation {number}");
+            return Err(BackfillError::Refused(why));
+        }
         let items = exports.iter().map(|export| export.manifest.items).sum();
         let (identity, prefix) = names(&generation);
         let stream = ExportStream::new(identity, exports, lanes, &prefix, self.clock.clone());
@@ -274,6 +265,7 @@ impl Backfill<'_> {
         lake: &Lake,
         table: &TableName,
         (method, fresh, keys): (Method, bool, Vec<String>),
+        exports: Option<&Exports>,
     ) -> Result<Generation, BackfillError> {
         if keys.is_empty() {
             return Err(BackfillError::Refused(format!(
@@ -293,7 +285,7 @@ impl Backfill<'_> {
             created_at: String::new(),
             writer: String::new(),
         };
-        generation::resume_or_begin(lake, wanted, self.wanted.segments.is_some()).await
+        generation::resume_or_begin(lake, wanted, exports, self.wanted.segments.is_some()).await
     }
 
     /// Lands the snapshots beside a tail, and completes their generations.
@@ -314,7 +306,8 @@ impl Backfill<'_> {
         let generations: HashMap<TableName, i64> =
             parts.iter().map(|part| (part.generation.table.as_str().into(), part.generation.generation)).collect();
         let keeps = parts.iter().any(|part| part.scan.is_some());
-        let snapshot = Snapshot { lake: lake.for_backfill(generations, keeps), clock: self.clock.clone(), memory, metrics };
+        let snapshot =
+            Snapshot { lake: lake.for_backfill(generations, keeps), clock: self.clock.clone(), memory, metrics };
         let landed = snapshot.land(&parts);
         let landed = match running {
             Some(running) => running.beside(landed).await?,

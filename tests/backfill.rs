@@ -93,7 +93,10 @@ fn what_is_wrong_with_an_export_is_told() {
         assert!(ended.errors().iter().any(|line| line.contains(expected)), "{expected}: {}", ended.stderr);
         assert_eq!(ended.errors().len(), 1, "{}", ended.stderr);
     };
-    work.write("offline.toml", OFFLINE.replace("\"ProductCatalog\", ", "").replace("[lake.tables.ProductCatalog]\nkeys = [\"Id\"]", ""));
+    work.write(
+        "offline.toml",
+        OFFLINE.replace("\"ProductCatalog\", ", "").replace("[lake.tables.ProductCatalog]\nkeys = [\"Id\"]", ""),
+    );
     fails("is of table ProductCatalog, and the pipeline has Items");
     work.write("offline.toml", OFFLINE);
     fs::write(full.join("manifest-summary.json"), summary.replace("\"itemCount\":8", "\"itemCount\":7")).unwrap();
@@ -186,7 +189,8 @@ impl Live {
 
     fn churn(&self, more: &[&str]) -> crate::harness::Tool {
         let (endpoint, items) = (self.server.endpoint(), self.items.to_string());
-        tools().start("churn.py", &[&["--endpoint", &endpoint, "--table", "Items", "--load", &items][..], more].concat())
+        tools()
+            .start("churn.py", &[&["--endpoint", &endpoint, "--table", "Items", "--load", &items][..], more].concat())
     }
 
     /// Backfills while `kills` kills come, and answers what was said in the end.
@@ -215,6 +219,13 @@ impl Live {
         }
     }
 
+    /// The items of the table, by their ids, as DynamoDB JSON.
+    fn dump(&self) -> BTreeMap<String, Value> {
+        let dumped = tools().run("dump_table.py", &[&self.server.endpoint(), "Items"]);
+        let items = dumped["items"].as_array().unwrap().iter();
+        items.map(|item| (item["Id"]["S"].as_str().unwrap().to_owned(), item.clone())).collect()
+    }
+
     #[track_caller]
     fn agrees(&self) -> Value {
         check(&self.work.path("lake"), "Items", ["--endpoint", &self.server.endpoint()])
@@ -240,7 +251,10 @@ fn killed_under_writes_the_lake_ends_equal_to_the_table_and_so_does_a_second_bac
         let verdict = live.agrees();
         assert_eq!(verdict["generation"], generation);
         walk(&live.work.path("lake"));
-        show(&format!("backfill {generation} of {items} items, {kills} kills, {:?}: {written} {verdict}", since.elapsed()));
+        show(&format!(
+            "backfill {generation} of {items} items, {kills} kills, {:?}: {written} {verdict}",
+            since.elapsed()
+        ));
     }
     let verified = live.work.run(&["verify", "live.toml"]).expect(0).stdout;
     assert!(verified.contains("no differences"), "{verified}");
@@ -263,6 +277,58 @@ fn a_daemon_that_tails_is_the_tail_of_a_backfill() {
     daemon.terminate().expect(0);
     live.work.run(&["run", "live.toml", "--once"]).expect(0);
     show(&format!("beside a daemon: {}", live.agrees()));
+}
+
+#[test]
+fn a_gap_is_repaired_from_an_incremental_export() {
+    let live = Live::start(400);
+    live.backfill(0, 1);
+    let stop = live.work.path("stop");
+    fs::write(&stop, "").unwrap();
+    // Something that nobody reads in time.
+    let before = live.dump();
+    let write = |seed: &str| {
+        fs::remove_file(&stop).unwrap();
+        let churn = live.churn(&["--rate", "1000", "--seed", seed, "--stop", stop.to_str().unwrap()]);
+        rest(Duration::from_millis(700));
+        fs::write(&stop, "").unwrap();
+        assert_ne!(churn.finish()["written"], 0);
+    };
+    write("5");
+    live.server.age(25);
+    write("6");
+    let told = live.work.run(&["run", "live.toml", "--once"]).expect(1);
+    assert!(told.stderr.contains("have been trimmed"), "{}", told.stderr);
+    let pipeline = live.work.path("live.toml");
+    let resumed = fs::read_to_string(&pipeline).unwrap().replace("[source]\n", "[source]\non_gap = \"resume\"\n");
+    fs::write(&pipeline, resumed).unwrap();
+    let told = live.work.run(&["run", "live.toml", "--once"]).expect(0);
+    assert!(told.stdout.contains(" gaps: records were lost"), "{}", told.stdout);
+    let verified = live.work.run(&["verify", "live.toml"]).expect(1);
+    assert!(verified.stdout.contains("Items {\"Id\":{\"S\":\"item-"), "{}", verified.stdout);
+
+    let after = live.dump();
+    let key = |id: &String| serde_json::json!({"Id": {"S": id}});
+    let gone = before.keys().filter(|id| !after.contains_key(*id)).map(|id| (key(id), None));
+    let changed = after.iter().filter(|(id, item)| before.get(*id) != Some(item));
+    let changes: Vec<_> = changed.map(|(id, item)| (key(id), Some(item.clone()))).chain(gone).collect();
+    let folder = live.work.path("exports");
+    let export = |name: &str, window: [&str; 2]| {
+        let own = crate::harness::exports::incremental(&folder.join(name), window, &changes);
+        live.work.run(&["backfill", "live.toml", "--export", own.to_str().unwrap()])
+    };
+    // Too early an end, too late a beginning: the generation waits for the right one.
+    let early = export("early", ["2019-12-31T00:00:00Z", "2020-01-01T00:00:00Z"]).expect(1);
+    assert!(early.stderr.contains("but generation 2 of table Items begins at"), "{}", early.stderr);
+    let late = export("late", ["2099-01-01T00:00:00Z", "2100-01-01T00:00:00Z"]).expect(1);
+    assert!(late.stderr.contains("but changes are missing since 20"), "{}", late.stderr);
+    let right = export("right", ["2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z"]).expect(0);
+    assert!(right.stdout.contains("generation 2 is complete"), "{}", right.stdout);
+    let verified = live.work.run(&["verify", "live.toml"]).expect(0).stdout;
+    assert!(verified.contains("no differences"), "{verified}");
+    let sampled = live.work.run(&["verify", "live.toml", "--sample", "50"]).expect(0).stdout;
+    assert!(sampled.contains("Table Items: 50 items compared, no differences"), "{sampled}");
+    live.agrees();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::BackfillError;
 use crate::clock::Clock;
-use crate::lake::generation::{Generation, Method};
+use crate::lake::generation::{Exports, Generation, Method};
 use crate::lake::{Lake, rfc3339};
 use crate::source::export::{Export, Window};
 
@@ -17,6 +17,7 @@ const KEPT_MICROS: i64 = (24 * 60 - 15) * 60_000_000;
 pub(super) async fn resume_or_begin(
     lake: &Lake,
     wanted: Generation,
+    exports: Option<&Exports>,
     number_given: bool,
 ) -> Result<Generation, BackfillError> {
     let generations = lake.generations();
@@ -25,6 +26,7 @@ pub(super) async fn resume_or_begin(
     if let Some(latest) = generations.read(table, now).await?
         && generations.completed(table, now).await?.is_none()
         && is_same(&latest, &wanted, number_given)
+        && is_for(generations.exports(table, now).await?.as_ref(), exports, number_given)
     {
         if generations.gaps_since(table, now).await?.is_empty() {
             tracing::info!(table, generation = now, "going on with a backfill that was left");
@@ -39,15 +41,22 @@ pub(super) async fn resume_or_begin(
 
 /// Whether a generation under way is what is wanted: another way to divide the table is another scan.
 fn is_same(latest: &Generation, wanted: &Generation, number_given: bool) -> bool {
-    let number = |one: u32, other: u32| !number_given || one == other;
     let method = match (&latest.method, &wanted.method) {
-        (Method::Scan { segments: one }, Method::Scan { segments: other }) => number(*one, *other),
-        (Method::Export { exports: one, lanes }, Method::Export { exports: other, lanes: wanted }) => {
-            one == other && number(*lanes, *wanted)
-        }
+        (Method::Scan { segments: one }, Method::Scan { segments: other }) => !number_given || one == other,
+        (Method::Export, Method::Export) => true,
         _ => false,
     };
     method && latest.snapshot_only == wanted.snapshot_only && latest.keys == wanted.keys
+}
+
+/// Whether the exports that were chosen for a generation, if any were, are those that are wanted.
+fn is_for(chosen: Option<&Exports>, wanted: Option<&Exports>, number_given: bool) -> bool {
+    match (chosen, wanted) {
+        (Some(chosen), Some(wanted)) => {
+            chosen.exports == wanted.exports && (!number_given || chosen.lanes == wanted.lanes)
+        }
+        _ => true,
+    }
 }
 
 /// Whether every change that an export does not have is in the lake with this generation, or will be.

@@ -39,7 +39,10 @@ pub(super) fn scans(tables: &[(String, TableFacts)], wanted: &Wanted, out: &mut 
     for (_, TableFacts { name, items, bytes, .. }) in tables {
         let units = bytes.div_ceil(UNIT_BYTES);
         let (items, size, cost) = (HumanCount(*items), HumanBytes(*bytes), HumanCount(units));
-        write!(out, "Table {name}: about {items} items, {size} (DynamoDB counts them every six hours), {cost} read units")?;
+        write!(
+            out,
+            "Table {name}: about {items} items, {size} (DynamoDB counts them every six hours), {cost} read units"
+        )?;
         match wanted.read_units {
             Some(rate) => {
                 let time = Duration::from_secs(units.div_ceil(u64::from(rate)));

@@ -35,6 +35,8 @@ pub(super) struct Tail {
     own: Option<Arc<dyn StateStore>>,
     /// The state, to look at.
     state: Arc<dyn StateStore>,
+    /// Whether the pipeline begins with what is newest.
+    latest: bool,
     clock: Clock,
 }
 
@@ -65,7 +67,8 @@ impl Tail {
             Some(own) => own.clone(),
             None => assembly.state_to_look_at().await?,
         };
-        Ok(Self { finder, streams, own, state, clock: assembly.clock().clone() })
+        let latest = assembly.engine_settings(false).start == StartPolicy::Latest;
+        Ok(Self { finder, streams, own, state, latest, clock: assembly.clock().clone() })
     }
 
     /// Whether nothing of a table's stream has been read yet, so that a generation which begins now has all of it.
@@ -134,7 +137,12 @@ impl Tail {
 
     /// Waits until the first discovery of every stream is over, and no iterator at the newest record can come any more.
     async fn has_begun(&self) -> Result<(), BackfillError> {
-        for stream in &self.streams {
+        for (at, stream) in self.streams.iter().enumerate() {
+            let origin = &stream.identity().origin;
+            // Of the streams of one table the earlier ones may never be begun.
+            if origin.is_some() && self.streams[at + 1..].iter().any(|later| later.identity().origin == *origin) {
+                continue;
+            }
             let mut told = false;
             let since = loop {
                 if let Some(since) = self.discovered(&**stream).await? {
@@ -146,7 +154,7 @@ impl Tail {
                 }
                 self.clock.sleep(LOOK_EVERY).await;
             };
-            if self.own.is_none() {
+            if self.own.is_none() && self.latest {
                 let safe = since.saturating_add(LATEST_IS_OVER.as_micros() as i64);
                 let wait = safe.saturating_sub(self.clock.wall_micros()).clamp(0, LATEST_IS_OVER.as_micros() as i64);
                 self.clock.sleep(Duration::from_micros(wait as u64)).await;

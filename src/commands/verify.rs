@@ -48,7 +48,8 @@ pub async fn verify(
     for (_, called) in tables {
         let facts = assembly.table_facts(&called).await?;
         let of = ScanOf { table: called, segments: segments(&facts, sample), began_at: 0, read_units };
-        let verify = Verify { assembly: &assembly, facts, of, sample, by_time: is_by_time(pipeline), clock: clock.clone() };
+        let verify =
+            Verify { assembly: &assembly, facts, of, sample, by_time: is_by_time(pipeline), clock: clock.clone() };
         let found = verify.run(out).await;
         differences += found?;
     }

@@ -32,13 +32,17 @@ pub enum Method {
         /// Into how many segments the table is divided.
         segments: u32,
     },
-    /// It reads exports, full or incremental.
-    Export {
-        /// Their ARNs, in the order of their times.
-        exports: Vec<String>,
-        /// How many chains take their files.
-        lanes: u32,
-    },
+    /// It reads exports, full or incremental. Which, is said once they are known to belong into it ([`Exports`]).
+    Export,
+}
+
+/// The object that says which exports a generation is read from: mostly they are taken after it began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exports {
+    /// Their ARNs, in the order of their times.
+    pub exports: Vec<String>,
+    /// How many chains take their files.
+    pub lanes: u32,
 }
 
 /// The object that begins a generation.
@@ -141,6 +145,23 @@ impl Generations {
         }
     }
 
+    /// The exports of a generation, if they have been chosen.
+    pub async fn exports(&self, table: &str, generation: i64) -> Result<Option<Exports>, LakeError> {
+        self.read_as(&exports_path_of(table, generation)).await
+    }
+
+    /// Chooses the exports of a generation, once; answers what was chosen.
+    pub async fn choose(&self, generation: &Generation, wanted: &Exports) -> Result<Exports, LakeError> {
+        let path = exports_path_of(&generation.table, generation.generation);
+        let same = |found: &Bytes| serde_json::from_slice::<Exports>(found).is_ok_and(|found| found == *wanted);
+        match settle::settle(&*self.store, &self.clock, &path, to_bytes(wanted), same).await? {
+            Settled::Mine => Ok(wanted.clone()),
+            Settled::Theirs(found) => {
+                serde_json::from_slice(&found).map_err(|error| LakeError::corrupt(&path, &error.to_string()))
+            }
+        }
+    }
+
     /// Says that a generation is complete. Saying it again is no error.
     pub async fn complete(&self, generation: &Generation, rows: u64) -> Result<(), LakeError> {
         let completed = Completed { rows, completed_at: rfc3339(self.clock.wall_micros()) };
@@ -156,9 +177,8 @@ impl Generations {
     pub(super) async fn all(&self) -> Result<HashMap<String, i64>, LakeError> {
         let mut all: HashMap<String, i64> = HashMap::new();
         for object in settle::list(&*self.store, &self.clock, FOLDER, None).await? {
-            if !object.path.ends_with(".done.json")
-                && let Some(Generation { table, generation, .. }) = self.read_as(&object.path).await?
-            {
+            let begins = !object.path.ends_with(".done.json") && !object.path.ends_with(".exports.json");
+            if begins && let Some(Generation { table, generation, .. }) = self.read_as(&object.path).await? {
                 let latest = all.entry(table).or_default();
                 *latest = generation.max(*latest);
             }
@@ -210,4 +230,8 @@ fn path_of(table: &str, generation: i64) -> String {
 
 fn done_path_of(table: &str, generation: i64) -> String {
     format!("{FOLDER}/{}/{generation:06}.done.json", partition::name_segment(table))
+}
+
+fn exports_path_of(table: &str, generation: i64) -> String {
+    format!("{FOLDER}/{}/{generation:06}.exports.json", partition::name_segment(table))
 }

@@ -109,7 +109,8 @@ impl KeptRecord {
         let sequence = SequenceNumber::parse(&self.sequence).map_err(|error| error.to_string())?;
         Ok(Record {
             position: Position { sequence, sub: self.sub },
-            channel: channel_of(self.channel, self.read_at).ok_or_else(|| format!("channel {} is unknown", self.channel))?,
+            channel: channel_of(self.channel, self.read_at)
+                .ok_or_else(|| format!("channel {} is unknown", self.channel))?,
             table: self.table.map(Into::into),
             payload: self.payload,
         })

@@ -96,7 +96,8 @@ fn image(columns: &StructArray, row: usize, schema: &TableSchema) -> Result<Valu
     }
     let rest = columns.column_by_name("_rest").and_then(|rest| rest.as_string_opt::<i32>());
     if let Some(rest) = rest.filter(|rest| rest.is_valid(row)) {
-        let rest: Map<String, Value> = serde_json::from_str(rest.value(row)).map_err(|error| format!("_rest: {error}"))?;
+        let rest: Map<String, Value> =
+            serde_json::from_str(rest.value(row)).map_err(|error| format!("_rest: {error}"))?;
         attributes.extend(rest);
     }
     Ok(Value::Object(attributes))

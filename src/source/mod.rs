@@ -19,9 +19,8 @@ pub mod reader;
 #[cfg(test)]
 mod reader_tests;
 pub mod retention;
-pub(crate) mod streams_page;
 pub mod scan;
-mod streams_page;
+pub(crate) mod streams_page;
 pub mod until_now;
 pub mod unwrap;
 mod wire_error;

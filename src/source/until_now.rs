@@ -10,7 +10,8 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::{
-    Pace, ReadFrom, RecordsPage, ShardId, ShardIterator, ShardPage, StreamApi, StreamError, StreamFinder, StreamIdentity,
+    Pace, ReadFrom, RecordsPage, ShardId, ShardIterator, ShardPage, StreamApi, StreamError, StreamFinder,
+    StreamIdentity,
 };
 use crate::BoxFuture;
 use crate::change::Position;

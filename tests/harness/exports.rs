@@ -79,3 +79,32 @@ pub fn generated(root: &Path, items: u64, files: u64, recorded: &Path) -> PathBu
     record.flush().unwrap();
     own
 }
+
+/// An incremental export of table `Items` with a line for each of `changes`: a key, and the item or nothing.
+pub fn incremental(root: &Path, [from, to]: [&str; 2], changes: &[(Value, Option<Value>)]) -> PathBuf {
+    let id = "01795172400000-0badcafe";
+    let own = root.join("AWSDynamoDB").join(id);
+    fs::create_dir_all(&own).unwrap();
+    fs::create_dir_all(root.join("AWSDynamoDB/data")).unwrap();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for (key, item) in changes {
+        let mut line = json!({"Metadata": {"WriteTimestampMicros": {"N": "1795165200000000"}}, "Keys": key});
+        if let Some(item) = item {
+            line["NewImage"] = item.clone();
+        }
+        writeln!(encoder, "{line}").unwrap();
+    }
+    let bytes = encoder.finish().unwrap();
+    let key = format!("AWSDynamoDB/data/{from:0>26}.json.gz").replace(':', "-");
+    let line = json!({"itemCount": changes.len(), "md5Checksum": md5_base64(&bytes), "dataFileS3Key": key});
+    let table = "arn:aws:dynamodb:ddblocal:000000000000:table/Items";
+    let summary = json!({
+        "exportArn": format!("{table}/export/{id}{to}"), "tableArn": table, "itemCount": changes.len(),
+        "exportFromTime": from, "exportToTime": to, "outputFormat": "DYNAMODB_JSON", "outputView": "NEW_IMAGE",
+        "exportType": "INCREMENTAL_EXPORT",
+    });
+    fs::write(root.join(&key), bytes).unwrap();
+    fs::write(own.join("manifest-summary.json"), summary.to_string()).unwrap();
+    fs::write(own.join("manifest-files.json"), line.to_string()).unwrap();
+    own
+}

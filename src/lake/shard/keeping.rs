@@ -58,7 +58,8 @@ impl LakeShard {
         let lake = &self.place.lake;
         let last = self.keeper.as_ref().filter(|_| lake.backfill.is_some())?.last.as_ref()?;
         let table = last.table.as_deref().or(self.table.as_deref())?;
-        item::pick(std::str::from_utf8(&last.payload).ok()?, &lake.rules(table).keys)
+        let keys = Some(&lake.rules(table).keys).filter(|keys| !keys.is_empty())?;
+        item::pick(std::str::from_utf8(&last.payload).ok()?, keys)
     }
 
     async fn write_kept(&mut self) -> Result<(), LakeError> {

@@ -98,7 +98,9 @@ pub fn check(name: &str, bytes: &[u8], checksum: Option<&[u8]>) -> Result<(), Ex
     if found == told {
         return Ok(());
     }
-    Err(ExportError(format!("{name} is damaged: its MD5 is {found}, and the checksum beside it says {told}. Copy the export again")))
+    Err(ExportError(format!(
+        "{name} is damaged: its MD5 is {found}, and the checksum beside it says {told}. Copy the export again"
+    )))
 }
 
 /// Base64 of the MD5 of some bytes, as exports write it.
@@ -109,10 +111,10 @@ pub fn md5_base64(bytes: &[u8]) -> String {
 
 /// Reads `manifest-summary.json` and `manifest-files.json`. `place` names the export for people.
 pub fn read(place: &str, summary: &[u8], files: &[u8]) -> Result<Manifest, ExportError> {
-    let damaged = |what: &str, why: &str| ExportError(format!("{place}/{what} is damaged: {why}. Copy the export again"));
+    let damaged =
+        |what: &str, why: &str| ExportError(format!("{place}/{what} is damaged: {why}. Copy the export again"));
     let summary_name = "manifest-summary.json";
-    let told: Summary =
-        serde_json::from_slice(summary).map_err(|error| damaged(summary_name, &error.to_string()))?;
+    let told: Summary = serde_json::from_slice(summary).map_err(|error| damaged(summary_name, &error.to_string()))?;
     if told.output_format != "DYNAMODB_JSON" {
         let format = &told.output_format;
         return Err(ExportError(format!("the export at {place} has the format {format}: export it as DYNAMODB_JSON")));
@@ -134,7 +136,9 @@ pub fn read(place: &str, summary: &[u8], files: &[u8]) -> Result<Manifest, Expor
             with_old: told.output_view.as_deref() == Some("NEW_AND_OLD_IMAGES"),
         },
         Some(other) => {
-            return Err(ExportError(format!("the export at {place} is of type {other}, which this version does not know")));
+            return Err(ExportError(format!(
+                "the export at {place} is of type {other}, which this version does not know"
+            )));
         }
     };
     let files = data_files(files).map_err(|why| damaged("manifest-files.json", &why))?;
@@ -188,7 +192,9 @@ pub fn belong_together(exports: &[Manifest]) -> Result<(), ExportError> {
         let [before, after] = pair else { continue };
         if before.table_arn != after.table_arn {
             let (one, other) = (&before.table_arn, &after.table_arn);
-            return Err(ExportError(format!("the exports are of different tables, {one} and {other}: land them one by one")));
+            return Err(ExportError(format!(
+                "the exports are of different tables, {one} and {other}: land them one by one"
+            )));
         }
         match (before.window, after.window) {
             (Window::Incremental { to, .. }, Window::Incremental { from, .. }) if from <= to => {}
@@ -199,7 +205,11 @@ pub fn belong_together(exports: &[Manifest]) -> Result<(), ExportError> {
                     before.id, after.id
                 )));
             }
-            _ => return Err(ExportError("only incremental exports can be landed together: give a full one alone".into())),
+            _ => {
+                return Err(ExportError(
+                    "only incremental exports can be landed together: give a full one alone".into(),
+                ));
+            }
         }
     }
     Ok(())

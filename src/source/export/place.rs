@@ -126,7 +126,9 @@ impl Place {
             Err(error) if error.code() == Some("NoSuchKey") => return Ok(false),
             Err(error) => {
                 let why = error.code().map_or_else(|| chain(&error), str::to_owned);
-                return Err(ExportError(format!("{name}: {why}. Allow s3:GetObject on it, and check the bucket's name and region")));
+                return Err(ExportError(format!(
+                    "{name}: {why}. Allow s3:GetObject on it, and check the bucket's name and region"
+                )));
             }
         };
         let mut body = answer.body;
@@ -171,7 +173,9 @@ impl Place {
                     copy.write_all(chunk)
                 });
                 if !there.await? {
-                    return Err(ExportError(format!("{name}, which the manifest names, is not there: copy the export again")));
+                    return Err(ExportError(format!(
+                        "{name}, which the manifest names, is not there: copy the export again"
+                    )));
                 }
                 copy.rewind().map_err(|error| ExportError(format!("a temporary file: {error}")))?;
                 (copy, base64_simd::STANDARD.encode_to_string(digest.finalize()), name)

@@ -53,7 +53,8 @@ fn what_is_wrong_is_told() {
 
 #[test]
 fn a_filter_makes_it_partial() {
-    let filtered = changed(FULL, "\"outputFormat\"", "\"filterSpecification\":{\"FilterExpression\":\"a\"},\"outputFormat\"");
+    let filtered =
+        changed(FULL, "\"outputFormat\"", "\"filterSpecification\":{\"FilterExpression\":\"a\"},\"outputFormat\"");
     assert!(read("x", &filtered, FULL_FILES).unwrap().partial);
     let not = changed(FULL, "\"outputFormat\"", "\"filterSpecification\":null,\"outputFormat\"");
     assert!(!read("x", &not, FULL_FILES).unwrap().partial);
