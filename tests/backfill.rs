@@ -339,6 +339,11 @@ fn what_can_not_be_backfilled_is_told() {
     assert!(!live.work.path("lake").exists() && !live.work.path("state").exists());
     live.work.write("other.toml", LIVE.replace("ROWS", "10").replace("\"Items\"", "\"Nowhere\""));
     fails(&["backfill", "other.toml"], "there is no table Nowhere");
+    let endpoint = live.server.endpoint();
+    let table = ["--endpoint", &endpoint, "--table", "KeysOnly", "--load", "5", "--view", "KEYS_ONLY"];
+    tools().run("churn.py", &table);
+    live.work.write("keys.toml", LIVE.replace("ROWS", "10").replace("Items", "KeysOnly"));
+    fails(&["backfill", "keys.toml"], "is of type KEYS_ONLY and has no new images");
     // An export that was taken before the tail began says nothing of what came in between.
     live.work.run(&["run", "live.toml", "--once"]).expect(0);
     let recorded = live.work.path("items.ndjson");

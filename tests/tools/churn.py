@@ -34,6 +34,7 @@ def main():
     parser.add_argument("--rate", type=int)
     parser.add_argument("--stop")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--view", default="NEW_AND_OLD_IMAGES", help="what the new table's stream carries")
     options = parser.parse_args()
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "test")
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "test")
@@ -59,7 +60,7 @@ def main():
             KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
-            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": options.view},
         )
         client.get_waiter("table_exists").wait(TableName=options.table, WaiterConfig={"Delay": 1})
         for first in range(0, options.load, 25):
