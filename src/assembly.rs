@@ -5,6 +5,7 @@ mod handlers;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::change::TableName;
 use crate::checkpoint::dynamodb::DynamoDbState;
 use crate::checkpoint::folder::{FolderState, holder_note};
 use crate::checkpoint::{StateError, StateStore};
@@ -15,10 +16,13 @@ use crate::lake::schema::TableRules;
 use crate::lake::store::{FolderStore, ObjectStore, S3Store, StoreError, probe};
 use crate::lake::{Lake, LakeError, LakeSettings};
 use crate::pipeline::spec::{self, LakePath, Origin, Pipeline, StatePlace};
+use crate::source::export::{self, Export, ExportError, Place};
 use crate::source::file::FileFinder;
 use crate::source::lineage::StartPolicy;
+use crate::source::scan::{LastKeys, ScanOf, ScanStream};
 use crate::source::{
     Aws, AwsError, DynamoDbFinder, KINESIS_PACE, KinesisFinder, Pace, STREAMS_PACE, StreamError, StreamFinder,
+    StreamIdentity, TableFacts,
 };
 
 /// Why a pipeline can't be put together.
@@ -39,6 +43,9 @@ pub enum AssemblyError {
     /// The state refuses.
     #[error("state: {0}")]
     State(#[from] StateError),
+    /// An export can't be landed.
+    #[error("export: {0}")]
+    Export(#[from] ExportError),
     /// A handler can't be made: its name, and why.
     #[error("handler {0}: {1}")]
     Handler(String, String),
@@ -56,6 +63,21 @@ impl<'a> Assembly<'a> {
     /// For the pipeline of a file.
     pub fn new(pipeline: &'a Pipeline, clock: Clock) -> Self {
         Self { pipeline, clock, aws: tokio::sync::OnceCell::new(), store: tokio::sync::OnceCell::new() }
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The exports that are to be landed, oldest first, with sound manifests. AWS is only needed for those in S3.
+    pub async fn exports(&self, uris: &[String]) -> Result<Vec<Export>, AssemblyError> {
+        let mut places = Vec::new();
+        for uri in uris {
+            let aws = if Place::is_s3(uri) { Some(self.aws().await?.clone()) } else { None };
+            places.push(Place::parse(uri, aws.as_deref())?);
+        }
+        Ok(export::open(places).await?)
     }
 
     async fn aws(&self) -> Result<&Arc<Aws>, AwsError> {
@@ -103,26 +125,73 @@ impl<'a> Assembly<'a> {
     /// The lake, opened, without asking any table: their keys come with their first changes.
     pub async fn lake_of_events(&self) -> Result<Arc<Lake>, AssemblyError> {
         let store = self.store().await?;
-        let settings = self.settings(false).await?;
+        let settings = self.settings(self.named_tables(), false).await?;
         Ok(Lake::open(store, self.clock.clone(), settings).await?)
+    }
+
+    /// The lake, opened for tables alone whose keys are known, or that can be asked: no other table is.
+    pub async fn lake_for(&self, tables: &[(TableName, Vec<String>)]) -> Result<Arc<Lake>, AssemblyError> {
+        let store = self.store().await?;
+        let known = tables.iter().map(|(table, keys)| (&**table, keys.clone())).collect();
+        let settings = self.settings(known, true).await?;
+        Ok(Lake::open(store, self.clock.clone(), settings).await?)
+    }
+
+    /// The tables whose items a backfill reads, each with what it is called to the service.
+    pub fn tables(&self) -> Vec<(TableName, String)> {
+        let lake = || self.pipeline.lake.tables.keys().map(|table| (table.as_str().into(), table.clone())).collect();
+        match &self.pipeline.source.origin {
+            Origin::DynamoDbStreams { tables } => {
+                let of = |table: &spec::TableRef| (table.table().clone(), table.to_string());
+                tables.iter().map(of).collect()
+            }
+            Origin::Kinesis { tables: Some(tables), .. } => {
+                tables.iter().map(|table| (table.clone(), table.to_string())).collect()
+            }
+            Origin::Kinesis { tables: None, .. } | Origin::File { .. } => lake(),
+        }
+    }
+
+    /// What a table says of itself.
+    pub async fn table_facts(&self, table: &str) -> Result<TableFacts, AssemblyError> {
+        Ok(DynamoDbFinder::new(self.aws().await?, Vec::new()).describe_table(table).await?)
+    }
+
+    /// A scan of a table.
+    pub async fn scan(
+        &self,
+        identity: StreamIdentity,
+        of: ScanOf,
+        prefix: &str,
+        last_keys: Arc<dyn LastKeys>,
+    ) -> Result<Arc<ScanStream>, AssemblyError> {
+        let client = self.aws().await?.dynamodb().clone();
+        Ok(ScanStream::new(client, identity, of, prefix, last_keys, self.clock.clone()))
     }
 
     /// What the pipeline file says about the lake, and the keys of tables that can be asked.
     pub async fn lake_settings(&self) -> Result<LakeSettings, AssemblyError> {
-        self.settings(true).await
+        self.settings(self.named_tables(), true).await
     }
 
-    async fn settings(&self, ask: bool) -> Result<LakeSettings, AssemblyError> {
-        let lake = &self.pipeline.lake;
-        let mut tables = HashMap::new();
+    /// The tables that the pipeline file names, without their keys.
+    fn named_tables(&self) -> Vec<(&str, Vec<String>)> {
         let mut names: Vec<&str> = self.pipeline.source.origin.tables().unwrap_or_default();
-        names.extend(lake.tables.keys().map(String::as_str));
+        names.extend(self.pipeline.lake.tables.keys().map(String::as_str));
         names.sort_unstable();
         names.dedup();
-        for name in names {
+        names.into_iter().map(|name| (name, Vec::new())).collect()
+    }
+
+    /// The settings for tables with the keys that are known of them; those of others are asked for, or come with their
+    /// first changes.
+    async fn settings(&self, named: Vec<(&str, Vec<String>)>, ask: bool) -> Result<LakeSettings, AssemblyError> {
+        let lake = &self.pipeline.lake;
+        let mut tables = HashMap::new();
+        for (name, known) in named {
             let mut rules = table_rules(lake, name);
-            if ask && rules.keys.is_empty() {
-                rules.keys = self.keys_of(name).await?;
+            if rules.keys.is_empty() {
+                rules.keys = if known.is_empty() && ask { self.keys_of(name).await? } else { known };
             }
             tables.insert(name.into(), Arc::new(rules));
         }

@@ -84,6 +84,50 @@ pub enum Command {
         once: bool,
     },
 
+    /// Get a table that exists already into the lake
+    #[command(
+        long_about = "Lands all items of the pipeline's tables while they are being written, so that lake and table agree \
+            afterwards: a consistent scan, or exports (which cost no read units), beside a tail that misses nothing \
+            meanwhile. If no `watershed run` tails, the backfill does for as long as it takes.\n\n\
+            A backfill that was killed goes on where its rows were durable: start it again. What it lands is a generation \
+            of the table; it exits with 0 only when that is complete.",
+        after_long_help = concat!(
+            "Examples:\n",
+            "  watershed backfill forum.toml --dry-run\n",
+            "  watershed backfill forum.toml --segments 8 --read-units 500\n",
+            "  watershed backfill forum.toml --export s3://exports/AWSDynamoDB/01795168800622-efd1a093\n",
+            "  watershed backfill forum.toml --export AWSDynamoDB/01795168800622-efd1a093 --snapshot-only\n\n",
+            "Exit codes:\n",
+            "  0  the generation is complete\n",
+            "  1  it failed while it ran: the last line says why; start it again to go on\n",
+            "  2  the command line or the pipeline file is wrong"
+        )
+    )]
+    Backfill {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE.toml")]
+        pipeline: PathBuf,
+        /// An export to land instead of scanning: the folder or s3:// prefix with its manifest-summary.json. Several
+        /// incremental ones, oldest first, are landed together
+        #[arg(long = "export", value_name = "URI")]
+        exports: Vec<String>,
+        /// Land an export of which items or attributes were left out
+        #[arg(long, requires = "exports")]
+        allow_partial: bool,
+        /// Land the table as it is, without a tail
+        #[arg(long)]
+        snapshot_only: bool,
+        /// How many parts of the table, or lanes of export files, are read side by side
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        segments: Option<u32>,
+        /// The most read units a second that a scan takes of a table
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "exports")]
+        read_units: Option<u32>,
+        /// Tell items, size, cost and time, and read nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+
     /// Find every mistake in pipeline files
     #[command(
         long_about = "Finds every mistake in pipeline files at once and says where it is and how to mend it.\n\n\
@@ -186,6 +230,32 @@ pub enum Command {
         pipeline: PathBuf,
     },
 
+    /// Compare the live tables with the lake
+    #[command(
+        long_about = "Reads the pipeline's tables with consistent reads and compares each item with the lake's latest state. \
+            Names the keys of items that differ. While a table is written, changes on their way differ.",
+        after_long_help = concat!(
+            "Examples:\n",
+            "  watershed verify forum.toml\n",
+            "  watershed verify forum.toml --sample 10000 --read-units 100\n\n",
+            "Exit codes:\n",
+            "  0  no item differs\n",
+            "  1  some differ, or it failed while it ran\n",
+            "  2  the command line or the pipeline file is wrong"
+        )
+    )]
+    Verify {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE.toml")]
+        pipeline: PathBuf,
+        /// Compare about so many items of each table, picked at random, and not those that only the lake has
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        sample: Option<u64>,
+        /// The most read units a second that are taken of a table
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        read_units: Option<u32>,
+    },
+
     /// Send a handler's dead letters again
     #[command(
         long_about = "Sends the changes again that a handler was given up with, in the order of each item, and marks those \
@@ -241,9 +311,25 @@ mod tests {
                 Command::Iam { pipeline: pipeline.clone(), mode: crate::iam::Mode::Lambda },
             ),
             ("watershed lambda", Command::Lambda),
+            (
+                "watershed backfill a.toml --export x --export y --snapshot-only --segments 3 --dry-run",
+                Command::Backfill {
+                    pipeline: pipeline.clone(),
+                    exports: vec!["x".into(), "y".into()],
+                    allow_partial: false,
+                    snapshot_only: true,
+                    segments: Some(3),
+                    read_units: None,
+                    dry_run: true,
+                },
+            ),
             ("watershed tail a.toml --json", Command::Tail { pipeline: pipeline.clone(), json: true }),
             ("watershed schema a.toml", Command::Schema { pipeline: pipeline.clone() }),
             ("watershed positions a.toml", Command::Positions { pipeline: pipeline.clone() }),
+            (
+                "watershed verify a.toml --sample 9",
+                Command::Verify { pipeline: pipeline.clone(), sample: Some(9), read_units: None },
+            ),
             ("watershed replay a.toml hook/x", Command::Replay { pipeline, letters: "hook/x".into() }),
         ];
         for (line, command) in cases {

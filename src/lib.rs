@@ -13,6 +13,7 @@
 #![cfg_attr(not(test), warn(clippy::panic, clippy::print_stdout, clippy::unwrap_used))]
 
 pub mod assembly;
+pub mod backfill;
 mod bug;
 pub mod change;
 pub mod checkpoint;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use watershed::backfill::{self, Wanted};
 use watershed::cli::{Cli, Command, EXIT_DONE, EXIT_FAILED, EXIT_WRONG, LogFormat};
 use watershed::lambda::{self, LambdaError};
 use watershed::pipeline::{self, Pipeline};
@@ -38,6 +39,10 @@ fn execute(command: Command) -> u8 {
             with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(daemon::run(pipeline, once, &mut out)))
         }
         Command::Lambda => serve_lambda(),
+        Command::Backfill { pipeline, exports, allow_partial, snapshot_only, segments, read_units, dry_run } => {
+            let wanted = Wanted { exports, allow_partial, snapshot_only, segments, read_units, dry_run };
+            with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(backfill::run(pipeline, &wanted, &mut out)))
+        }
         Command::Tail { pipeline, json } => {
             with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(commands::tail(pipeline, json, &mut out)))
         }
@@ -46,6 +51,9 @@ fn execute(command: Command) -> u8 {
         }
         Command::Positions { pipeline } => with_pipeline(&pipeline, |pipeline, runtime| {
             runtime.block_on(commands::positions(pipeline, &mut out, &mut std::io::stderr()))
+        }),
+        Command::Verify { pipeline, sample, read_units } => with_pipeline(&pipeline, |pipeline, runtime| {
+            runtime.block_on(commands::verify(pipeline, sample, read_units, &mut out))
         }),
         Command::Replay { pipeline, letters } => with_pipeline(&pipeline, |pipeline, runtime| {
             runtime.block_on(commands::replay(pipeline, &letters, &mut out, &mut std::io::stderr()))

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod backfill;
 mod dynamodb;
 mod faults;
 mod handler_kinds;

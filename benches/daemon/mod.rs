@@ -27,11 +27,15 @@ pub struct Took {
 
 /// Runs `watershed run --once` on a pipeline file to its end.
 pub fn run(pipeline: &Path, environment: &[(&str, String)]) -> Took {
+    run_command(&["run", "--once", pipeline.to_str().expect("a path of text")], environment)
+}
+
+/// Runs any command of the binary to its end.
+pub fn run_command(arguments: &[&str], environment: &[(&str, String)]) -> Took {
     let (user, system) = of_children();
     let start = wall_time();
     let mut child = Command::new(env!("CARGO_BIN_EXE_watershed"))
-        .args(["run", "--once"])
-        .arg(pipeline)
+        .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -78,7 +78,7 @@ pub fn learned(records: &[Record], table: &str, rules: &TableRules) -> Arc<Table
 
 /// No rows yet, under a schema.
 pub fn rows(schema: &Arc<TableSchema>) -> Rows {
-    Rows::new(RowOrigin { shard: ShardId::new("shardId-000000000000"), generation: 0 }, schema.clone())
+    Rows::new(RowOrigin::of(ShardId::new("shardId-000000000000")), schema.clone())
 }
 
 /// From the bytes of records into columns.

@@ -18,6 +18,11 @@ pub enum Channel {
     Kinesis,
     /// A recorded file, which may hold either: the magnitude tells.
     Recorded,
+    /// A backfill: the payload is no change but an item, as it was read at this time, µs since the epoch.
+    Snapshot(i64),
+    /// An incremental export: what became of an item in a window of time. `true`: with the image before it, so that what
+    /// comes without one is an insert.
+    NetChange(bool),
 }
 
 /// One change: where it stands and its bytes. Cloning copies no payload.

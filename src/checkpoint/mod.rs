@@ -72,6 +72,9 @@ pub enum StateError {
     /// What is stored lies further ahead than what should be saved: another process runs this pipeline.
     #[error("another process has moved this position further ({0}); is the pipeline running twice?")]
     Overtaken(String),
+    /// Another process has the state for itself; the text says which.
+    #[error("{0}")]
+    Held(String),
     /// Nothing a retry would mend; the text says the cure.
     #[error("{0}")]
     Fatal(String),

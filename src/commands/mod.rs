@@ -1,5 +1,6 @@
 //! The commands that only look: what comes ([`tail`]), which columns it would get ([`schema`]), how far it has come
-//! ([`positions`]). None of them writes to the state or the lake. [`replay`] sends dead letters again.
+//! ([`positions`]). None of them writes to the state or the lake. [`replay`] sends dead letters again, [`verify`] compares the lake with the
+//! live table.
 
 mod change;
 mod follow;
@@ -8,11 +9,13 @@ mod replay;
 mod schema;
 mod tail;
 mod text;
+mod verify;
 
 pub use positions::positions;
 pub use replay::replay;
 pub use schema::schema;
 pub use tail::tail;
+pub use verify::verify;
 
 use std::io;
 

@@ -4,6 +4,7 @@
 //! record differ in details; all are taken.
 
 mod along;
+mod exported;
 
 use std::borrow::Cow;
 
@@ -47,16 +48,20 @@ pub enum NotAChange {
 
 /// Reads the envelope of a change.
 pub fn read(payload: &[u8], channel: Channel) -> Result<Envelope<'_>, NotAChange> {
-    walk(Cursor::new(text(payload)?), channel)
+    let cursor = Cursor::new(text(payload)?);
+    match channel {
+        Channel::Snapshot(_) | Channel::NetChange(_) => exported::read(cursor, channel),
+        _ => walk(cursor, channel),
+    }
 }
 
 /// The same, several times faster for what is larger than a few hundred bytes. `marks` is scratch space.
 pub fn read_marked<'a>(payload: &'a [u8], channel: Channel, marks: &'a mut Marks) -> Result<Envelope<'a>, NotAChange> {
     let text = text(payload)?;
-    if !marks.read(payload) {
-        return walk(Cursor::new(text), channel);
+    let cursor = if marks.read(payload) { Cursor::marked(text, marks) } else { Cursor::new(text) };
+    if matches!(channel, Channel::Snapshot(_) | Channel::NetChange(_)) {
+        return exported::read(cursor, channel);
     }
-    let cursor = Cursor::marked(text, marks);
     let usual = cursor.track().and_then(along::walk);
     match usual {
         Some(found) => found.envelope(channel),
@@ -215,7 +220,7 @@ impl Time<'_> {
             (Channel::Kinesis, _) => 1.0,
             (Channel::Recorded, _) if value.abs() < 1e11 => 1e6,
             (Channel::Recorded, _) if value.abs() < 1e14 => 1e3,
-            (Channel::Recorded, _) => 1.0,
+            (Channel::Recorded | Channel::Snapshot(_) | Channel::NetChange(_), _) => 1.0,
         };
         let micros = (value * per_unit).round();
         (micros.abs() < 9e18).then_some(micros as i64)

@@ -63,6 +63,19 @@ pub fn walk<'a, E: From<Malformed>>(
     Ok(cursor.end()?)
 }
 
+/// The attributes `names` of an image, as an image of their own; `None` if one is missing or the image is broken.
+pub fn pick(image: &str, names: &[String]) -> Option<String> {
+    let mut found: Vec<Option<String>> = vec![None; names.len()];
+    let walked = walk::<Malformed>(image, |name, value| {
+        if let Some(at) = names.iter().position(|wanted| name.is(wanted)) {
+            found[at] = Some(format!("\"{}\":{}", name.raw, value.raw));
+        }
+        Ok(())
+    });
+    let found = found.into_iter().collect::<Option<Vec<_>>>().filter(|_| walked.is_ok())?;
+    Some(format!("{{{}}}", found.join(",")))
+}
+
 /// Takes one attribute, name and value.
 #[inline]
 pub fn member<'a>(cursor: &mut Cursor<'a>) -> Result<(Text<'a>, Value<'a>), Malformed> {
@@ -155,6 +168,15 @@ mod tests {
         let seen = kinds(image);
         assert_eq!(seen.len(), 20);
         assert!(seen.iter().all(|(_, _, unknown)| !unknown));
+    }
+
+    #[test]
+    fn some_attributes_are_an_image() {
+        let names = ["k".to_owned(), "s".to_owned()];
+        let image = r#"{"x":{"L":[]},"s":{"N":"1"},"k":{"S":"a\"b"}}"#;
+        assert_eq!(pick(image, &names).unwrap(), r#"{"k":{"S":"a\"b"},"s":{"N":"1"}}"#);
+        assert_eq!(pick(r#"{"k":{"S":"a"}}"#, &names), None);
+        assert_eq!(pick(r#"{"k":{"S":"a"},"s":{"N":"1"}"#, &names), None);
     }
 
     #[test]

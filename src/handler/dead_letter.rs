@@ -111,6 +111,9 @@ fn channel_name(channel: Channel) -> &'static str {
         Channel::Streams => "streams",
         Channel::Kinesis => "kinesis",
         Channel::Recorded => "recorded",
+        // Handlers never see these: a backfill goes into the lake alone.
+        Channel::Snapshot(_) => "snapshot",
+        Channel::NetChange(_) => "net-change",
     }
 }
 

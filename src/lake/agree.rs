@@ -23,7 +23,7 @@ pub(super) fn land(
     rules: &TableRules,
     quick: bool,
 ) -> (Vec<Outcome>, RecordBatch) {
-    let mut rows = Rows::new(RowOrigin { shard: ShardId::new("s"), generation: 0 }, schema.clone());
+    let mut rows = Rows::new(RowOrigin::of(ShardId::new("s")), schema.clone());
     let mut marks = Marks::default();
     let outcomes = payloads.iter().enumerate().map(|(at, payload)| {
         let change = if quick {

@@ -39,6 +39,9 @@ struct KeptRecord {
     table: Option<String>,
     #[prost(bytes = "bytes", tag = "5")]
     payload: Bytes,
+    /// The time of [`Channel::Snapshot`].
+    #[prost(sint64, optional, tag = "6")]
+    read_at: Option<i64>,
 }
 
 /// Numbers in files: they never change their meaning.
@@ -47,11 +50,16 @@ fn number_of(channel: Channel) -> u32 {
         Channel::Streams => 1,
         Channel::Kinesis => 2,
         Channel::Recorded => 3,
+        Channel::Snapshot(_) => 4,
+        Channel::NetChange(false) => 5,
+        Channel::NetChange(true) => 6,
     }
 }
 
-fn channel_of(number: u32) -> Option<Channel> {
-    [Channel::Streams, Channel::Kinesis, Channel::Recorded].into_iter().find(|channel| number_of(*channel) == number)
+fn channel_of(number: u32, read_at: Option<i64>) -> Option<Channel> {
+    let exports = [Channel::NetChange(false), Channel::NetChange(true)];
+    let known = [Channel::Streams, Channel::Kinesis, Channel::Recorded, Channel::Snapshot(read_at.unwrap_or_default())];
+    known.into_iter().chain(exports).find(|channel| number_of(*channel) == number)
 }
 
 /// The object that keeps `records`, signed by `writer`, and what a range says of it.
@@ -90,6 +98,10 @@ impl KeptRecord {
             channel: number_of(record.channel),
             table: record.table.as_deref().map(str::to_owned),
             payload: record.payload.clone(),
+            read_at: match record.channel {
+                Channel::Snapshot(at) => Some(at),
+                _ => None,
+            },
         }
     }
 
@@ -97,7 +109,8 @@ impl KeptRecord {
         let sequence = SequenceNumber::parse(&self.sequence).map_err(|error| error.to_string())?;
         Ok(Record {
             position: Position { sequence, sub: self.sub },
-            channel: channel_of(self.channel).ok_or_else(|| format!("channel {} is unknown", self.channel))?,
+            channel: channel_of(self.channel, self.read_at)
+                .ok_or_else(|| format!("channel {} is unknown", self.channel))?,
             table: self.table.map(Into::into),
             payload: self.payload,
         })
@@ -117,7 +130,13 @@ mod tests {
     }
 
     fn record() -> impl Strategy<Value = Record> {
-        let channel = prop_oneof![Just(Channel::Streams), Just(Channel::Kinesis), Just(Channel::Recorded)];
+        let channel = prop_oneof![
+            Just(Channel::Streams),
+            Just(Channel::Kinesis),
+            Just(Channel::Recorded),
+            any::<i64>().prop_map(Channel::Snapshot),
+            any::<bool>().prop_map(Channel::NetChange),
+        ];
         let payload = proptest::collection::vec(any::<u8>(), 0..80);
         ("[1-9][0-9]{0,128}", any::<u32>(), channel, proptest::option::of(".{0,9}"), payload).prop_map(
             |(sequence, sub, channel, table, payload)| Record {

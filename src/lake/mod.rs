@@ -22,7 +22,9 @@ pub mod columns;
 mod dead_letter;
 mod encodings;
 pub mod file;
+pub mod generation;
 mod kept;
+pub mod latest;
 pub mod member_shard;
 pub(crate) mod members;
 mod open_file;
@@ -46,10 +48,13 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+use generation::Generations;
 use member_shard::MemberShard;
+use publish::Publisher;
 use range::Chain;
 use registry::Registry;
 use roll::RollLimits;
+use rows::RowOrigin;
 use schema::TableRules;
 use settle::Settled;
 use shard::LakeShard;
@@ -129,12 +134,34 @@ pub struct LakeSettings {
     pub only: Option<HashSet<TableName>>,
 }
 
+/// A backfill's way into the lake.
+struct Backfill {
+    generations: HashMap<TableName, i64>,
+    /// Whether its source can't be read again: a scan's.
+    keeps: bool,
+}
+
+/// What a chain has.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Landed {
+    /// Rows.
+    pub rows: u64,
+    /// Records that could not be decoded.
+    pub undecodable: u64,
+    /// Ranges.
+    pub ranges: u64,
+}
+
 /// An open lake.
 pub struct Lake {
     store: Arc<dyn ObjectStore>,
     clock: Clock,
     settings: LakeSettings,
-    registry: Registry,
+    registry: Arc<Registry>,
+    generations: Arc<Generations>,
+    /// Whether this is a backfill's way into the lake, and of which generations: then its rows are of these, whatever
+    /// begins meanwhile.
+    backfill: Option<Backfill>,
     /// Signs this process's ranges, so that it knows them again.
     writer: String,
 }
@@ -170,8 +197,50 @@ impl Lake {
                 .map_err(|error| LakeError::corrupt(IDENTITY_PATH, &error.to_string()))?;
             return Err(LakeError::Foreign { lake: store.describe(), owner: found.pipeline, me: settings.pipeline });
         }
-        let registry = Registry::new(store.clone(), clock.clone(), writer.clone());
-        Ok(Arc::new(Self { store, clock, settings, registry, writer }))
+        let registry = Arc::new(Registry::new(store.clone(), clock.clone(), writer.clone()));
+        let generations = Arc::new(Generations::new(store.clone(), clock.clone(), writer.clone()));
+        Ok(Arc::new(Self { store, clock, settings, registry, generations, backfill: None, writer }))
+    }
+
+    /// The same lake for the rows of a backfill, which are of `generations`, by table. With `keeps` its source can't be read
+    /// again.
+    pub fn for_backfill(&self, generations: HashMap<TableName, i64>, keeps: bool) -> Arc<Self> {
+        Arc::new(Self {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            settings: self.settings.clone(),
+            registry: self.registry.clone(),
+            generations: self.generations.clone(),
+            backfill: Some(Backfill { generations, keeps }),
+            writer: self.writer.clone(),
+        })
+    }
+
+    /// The generations of its tables.
+    pub fn generations(&self) -> &Generations {
+        &self.generations
+    }
+
+    /// Whether a backfill began since files of these generations were opened. Asked after the last record of a range came:
+    /// so whatever is in a range of an older generation was read before the new one began.
+    async fn has_begun_another(&self, generations: HashSet<(TableName, i64)>) -> Result<bool, LakeError> {
+        if self.backfill.is_none() {
+            for (table, generation) in generations {
+                if self.generations.now(&table).await? != generation {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// What the rows of a table have in common that are written now.
+    async fn origin(&self, shard: &ShardId, table: &TableName) -> Result<RowOrigin, LakeError> {
+        let (generation, snapshot) = match &self.backfill {
+            Some(backfill) => (backfill.generations.get(table).copied().unwrap_or_default(), true),
+            None => (self.generations.known(table).await?, false),
+        };
+        Ok(RowOrigin { shard: shard.clone(), generation, snapshot })
     }
 
     /// Opens one shard's place in the lake: walks its chain from the hint (the number of a range known to be durable)
@@ -199,6 +268,34 @@ impl Lake {
     pub async fn has_read(&self, stream: &StreamIdentity, shard: &ShardId) -> Result<bool, LakeError> {
         let folder = Chain::new(stream, shard).folder();
         Ok(!settle::list(&*self.store, &self.clock, &folder, None).await?.is_empty())
+    }
+
+    /// The last range of a chain that has any.
+    pub async fn last_range(
+        self: &Arc<Self>,
+        stream: &StreamIdentity,
+        shard: &ShardId,
+    ) -> Result<Option<range::Range>, LakeError> {
+        Publisher { lake: self.clone(), chain: Chain::new(stream, shard) }.last_range(None).await
+    }
+
+    /// What a chain has.
+    pub async fn landed(&self, stream: &StreamIdentity, shard: &ShardId) -> Result<Landed, LakeError> {
+        let folder = Chain::new(stream, shard).folder();
+        let mut landed = Landed::default();
+        for object in settle::list(&*self.store, &self.clock, &folder, None).await? {
+            let bytes = settle::read(&*self.store, &self.clock, &object.path).await?.unwrap_or_default();
+            let range = range::Range::parse(&bytes).map_err(|why| LakeError::corrupt(&object.path, &why))?;
+            landed.rows += range.rows;
+            landed.undecodable += range.dead_letters.map_or(0, |dead| dead.records);
+            landed.ranges += 1;
+        }
+        Ok(landed)
+    }
+
+    /// How long a shard's first row waits at most.
+    pub fn roll_age(&self) -> std::time::Duration {
+        self.settings.roll.age
     }
 
     /// The rules of a table.

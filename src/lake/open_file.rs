@@ -31,7 +31,7 @@ pub(super) struct OpenFile {
     pub(super) rules: Arc<TableRules>,
     pub(super) rows: Rows,
     pub(super) end: Option<Position>,
-    origin: RowOrigin,
+    pub(super) origin: RowOrigin,
     encoder: Encoder,
     /// What the encoder, with the batch it has, takes in memory, and what that may come to in the file.
     encoder_memory: usize,
@@ -62,6 +62,7 @@ pub(super) struct FinishedFile {
     pub(super) partition: String,
     pub(super) rows: usize,
     pub(super) schema: u32,
+    pub(super) generation: i64,
     pub(super) end: Position,
     pub(super) body: Bytes,
 }
@@ -233,6 +234,7 @@ impl OpenFile {
             partition: self.partition,
             rows: self.encoded_rows,
             schema: self.rows.schema().version,
+            generation: self.origin.generation,
             end,
             body: encoder.finish_on(threads)?,
         }))

@@ -47,6 +47,8 @@ pub(super) struct OpenRange {
     pub(super) first_at: Option<Instant>,
     pub(super) last_at: Option<Instant>,
     pub(super) unknown: u64,
+    /// When the latest of the changes was made, µs since the epoch.
+    pub(super) changed_until: Option<i64>,
     /// What the rows that wait to be encoded take, all files together.
     raw: usize,
     /// Files of which a batch may be away, the oldest first.
@@ -100,6 +102,7 @@ impl OpenRange {
     pub(super) fn count(&mut self, file: usize, record: &Record, change: &Envelope<'_>, misfits: Misfits) {
         self.records += 1;
         self.unknown += misfits.unknown;
+        self.changed_until = change.changed_at.max(self.changed_until);
         let file = &mut self.files[file];
         self.raw -= file.raw();
         file.count(record, change, misfits.to_rest);

@@ -97,6 +97,17 @@ impl Publisher {
         }
     }
 
+    /// Writes down a gap marker's number where those look who ask for gaps. Before the marker itself: one that names no
+    /// marker says too much, one that is missing too little.
+    pub(super) async fn name_gap(&self, range: &Range) -> Result<(), LakeError> {
+        let path = self.chain.gap_path(range.range);
+        let any = |found: &Bytes| Range::parse(found).is_ok_and(|found| found.gap.is_some());
+        match settle::settle(&*self.lake.store, &self.lake.clock, &path, range.to_bytes(), any).await? {
+            Settled::Mine => Ok(()),
+            Settled::Theirs(_) => Err(LakeError::corrupt(&path, "it names no gap")),
+        }
+    }
+
     /// Checks that a range of a killed process has come out the same from the source.
     pub(super) fn same(&self, plan: &Range, range: &Range) -> Result<(), LakeError> {
         let of =

@@ -4,6 +4,8 @@
 //! its files are: from then on its files are a pure function of it, and any worker can only write the same rows under
 //! the same names. Range `n+1` is created after all files of range `n` are there, so only the last can be incomplete.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Position, SequenceNumber, ShardId};
@@ -37,6 +39,12 @@ pub struct Range {
     pub first: Option<StoredPosition>,
     /// Its last record.
     pub end: Option<StoredPosition>,
+    /// When the latest of its changes was made, µs since the epoch: what a gap behind it begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_until: Option<i64>,
+    /// Of a scan: the key of its last item, behind which the scan goes on, as DynamoDB JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_key: Option<String>,
     /// All its rows.
     pub rows: u64,
     /// Its files, by their part numbers.
@@ -72,6 +80,9 @@ pub struct RangeFile {
     pub rows: u64,
     /// The version of the table's schema it is written under.
     pub schema: u32,
+    /// The generation of its rows.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub generation: i64,
     /// Its last record. Later records of the same partition lie in a later part.
     pub end: StoredPosition,
 }
@@ -104,6 +115,16 @@ pub struct Gap {
     pub reason: String,
     /// When it was found, RFC 3339.
     pub found_at: String,
+    /// The table whose stream it is, if it is one table's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// When the last change before it was made, as far as the lake knows, RFC 3339: an incremental export that begins
+    /// there has what is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The generations of the tables when it was found. It makes those invalid that were under way.
+    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    pub generations: HashMap<String, i64>,
 }
 
 /// A position as ranges and checkpoints write it: the sequence number in its sortable form.
@@ -114,6 +135,10 @@ pub struct StoredPosition {
     /// The user record inside an aggregate.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sub: u32,
+}
+
+fn is_none(generation: &i64) -> bool {
+    *generation == 0
 }
 
 fn is_zero(sub: &u32) -> bool {
@@ -153,6 +178,8 @@ impl Range {
             start: start.map(Into::into),
             first: None,
             end: end.map(Into::into),
+            changed_until: None,
+            last_key: None,
             rows: 0,
             files: Vec::new(),
             dead_letters: None,
@@ -260,6 +287,11 @@ impl Chain {
         format!("_watershed/records/{}/{digest}-{writer}.zst", self.name)
     }
 
+    /// The object that names the gap marker `n` for those who look for gaps.
+    pub fn gap_path(&self, n: u64) -> String {
+        format!("{}/{}-{n:020}.json", super::generation::GAPS, self.name)
+    }
+
     /// The data file of part `part` of range `n`: `<table>/<partition>/<shard>-<range>-<part>.parquet`.
     pub fn file_path(&self, table: &str, partition: &str, n: u64, part: usize) -> String {
         let table = partition::name_segment(table);
@@ -288,6 +320,7 @@ mod tests {
             partition: "day=2026-11-20".into(),
             rows: 4,
             schema: 1,
+            generation: 2,
             end: position(9).into(),
         });
         assert_eq!(Range::parse(&range.to_bytes()).unwrap(), range);

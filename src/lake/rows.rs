@@ -12,6 +12,9 @@ use super::schema::{TableRules, TableSchema};
 use crate::change::{Position, ShardId};
 use crate::decode::envelope::Envelope;
 
+/// The width of the ordinals of a backfill's rows in `_sequence`: that of the largest `u64`.
+const SNAPSHOT_DIGITS: usize = 20;
+
 /// What all rows of a file have in common.
 #[derive(Debug, Clone)]
 pub struct RowOrigin {
@@ -19,6 +22,15 @@ pub struct RowOrigin {
     pub shard: ShardId,
     /// `_generation`: the backfill the rows belong to; 0 for those of a plain tail.
     pub generation: i64,
+    /// Whether a backfill reads them: then `_sequence` sorts below that of every change of the tail.
+    pub snapshot: bool,
+}
+
+impl RowOrigin {
+    /// Of a shard without any backfill.
+    pub fn of(shard: ShardId) -> Self {
+        Self { shard, generation: 0, snapshot: false }
+    }
 }
 
 /// Rows that wait to be encoded.
@@ -112,6 +124,13 @@ impl Rows {
     fn add_sequence(&mut self, digits: &[u8]) {
         let out = self.sequence.open(0);
         let count = digits.len();
+        if self.origin.snapshot {
+            // Of no length at all, which is below all others, and of one width: an ordinal has at most 20 digits.
+            out.extend(std::iter::repeat_n(b'0', 3 + SNAPSHOT_DIGITS.saturating_sub(count)));
+            out.extend_from_slice(digits);
+            self.sequence.close();
+            return;
+        }
         out.extend([count / 100, count / 10 % 10, count % 10].map(|digit| b'0' + digit as u8));
         out.extend_from_slice(digits);
         self.sequence.close();

@@ -64,6 +64,8 @@ pub struct LakeShard {
     start: Option<Position>,
     /// The last record that was accepted.
     last: Option<Position>,
+    /// When the latest change before the open range was made, µs since the epoch, if its last range says.
+    changed_until: Option<i64>,
     /// The range of a killed writer that has to be completed first.
     plan: Option<Range>,
     open: OpenRange,
@@ -89,15 +91,17 @@ impl LakeShard {
 
     /// Goes on behind a range, the last of its chain; completes it from its kept records, if it is not complete and has such.
     async fn behind(place: Publisher, table: Option<TableName>, last: Option<Range>) -> Result<Self, LakeError> {
+        let keeps = place.lake.backfill.as_ref().is_some_and(|backfill| backfill.keeps);
         let mut shard = Self {
             next: last.as_ref().map_or(0, |range| range.range + 1),
             start: last.as_ref().and_then(Range::end_of_order),
             last: last.as_ref().and_then(Range::end_of_order),
+            changed_until: last.as_ref().and_then(|range| range.changed_until),
             plan: None,
             place,
             table,
             open: OpenRange::default(),
-            keeper: None,
+            keeper: keeps.then(keeping::Keeper::default),
             membership: None,
             marks: Marks::default(),
         };
@@ -272,7 +276,8 @@ impl LakeShard {
         }
         let (name, rules, partition) = (name.clone(), rules.clone(), partition.to_owned());
         let schema = self.place.lake.registry.current(&name).await?;
-        let file = self.open_file(name, partition.clone(), rules, schema);
+        let origin = self.place.lake.origin(self.place.chain.shard(), &name).await?;
+        let file = self.open_file(name, partition.clone(), rules, origin, schema);
         self.open.table(table).files.insert(partition.into(), file);
         Ok(Ok(file))
     }
@@ -284,7 +289,10 @@ impl LakeShard {
             // A pinned schema has every attribute that its rows need; what it lacks went to `_rest` then, too.
             let rules = Arc::new(TableRules { max_columns: 0, ..(**self.place.lake.rules(&table)).clone() });
             let schema = self.place.lake.registry.version(&table, file.schema).await?;
-            self.open_file(table, file.partition, rules, schema);
+            let shard = self.place.chain.shard().clone();
+            let snapshot = self.place.lake.backfill.is_some();
+            let origin = RowOrigin { shard, generation: file.generation, snapshot };
+            self.open_file(table, file.partition, rules, origin, schema);
         }
         Ok(())
     }
@@ -294,9 +302,9 @@ impl LakeShard {
         table: TableName,
         partition: String,
         rules: Arc<TableRules>,
+        origin: RowOrigin,
         schema: Arc<TableSchema>,
     ) -> usize {
-        let origin = RowOrigin { shard: self.place.chain.shard().clone(), generation: 0 };
         self.open.open_file(table, partition, rules, origin, schema)
     }
 
@@ -330,8 +338,8 @@ impl LakeShard {
             return Ok(file);
         }
         // Parts are numbered when the range is closed, in the order of their last records.
-        let partition = open.partition.clone();
-        let part = self.open_file(table, partition.clone(), rules, schema);
+        let (partition, origin) = (open.partition.clone(), open.origin.clone());
+        let part = self.open_file(table, partition.clone(), rules, origin, schema);
         self.open.table(number).files.insert(partition.into(), part);
         Ok(part)
     }
@@ -375,15 +383,25 @@ impl LakeShard {
         };
         self.open.settle().await?;
         let mut open = std::mem::take(&mut self.open);
+        let generations = open.files.iter().map(|file| (file.table.clone(), file.origin.generation)).collect();
         let (operations, to_rest) = (open.operations(), open.to_rest());
         let (files, notes, clock) = (std::mem::take(&mut open.files), self.notes(), self.place.lake.clock.clone());
         let finish = move || {
             let cores = clock.claim_cores();
             finish_files(files, &notes, cores.count())
         };
-        let files = self.place.lake.clock.start(finish).join().await?;
+        let mut finishing = self.place.lake.clock.start(finish);
+        let lake = self.place.lake.clone();
+        if self.plan.is_none() && lake.has_begun_another(generations).await? {
+            let shard = self.place.chain.shard().clone();
+            tracing::info!(%shard, range = self.next, "a backfill has begun; the open range is read again");
+            return Err(LakeError::Overtaken { shard, range: self.next });
+        }
+        let files = finishing.join().await?;
         let mut range = self.range_of(&files, end, &open.dead_letters, open.undecodable);
         range.first = open.first.map(Into::into);
+        range.changed_until = open.changed_until;
+        range.last_key = self.last_key();
         range.keep(self.kept().await?);
         self.sign_members(&mut range);
         match &self.plan {
@@ -398,6 +416,7 @@ impl LakeShard {
         }
         self.next += 1;
         self.start = Some(end);
+        self.changed_until = open.changed_until.max(self.changed_until);
         self.plan = None;
         self.go_on_behind(&range);
         let committed = Committed {
@@ -425,6 +444,7 @@ impl LakeShard {
                 partition: file.partition.clone(),
                 rows: file.rows as u64,
                 schema: file.schema,
+                generation: file.generation,
                 end: file.end.into(),
             })
             .collect();
@@ -445,7 +465,12 @@ impl LakeShard {
             self.open = OpenRange::default();
         }
         let mut range = Range::new(&self.place.chain, self.next, self.start, self.start, &self.place.lake.writer, &now);
-        range.gap = Some(Gap { reason: reason.to_owned(), found_at: now });
+        range.changed_until = self.changed_until;
+        let table = self.table.as_ref().map(ToString::to_string);
+        let since = self.changed_until.map(rfc3339);
+        let generations = self.place.lake.generations.all().await?;
+        range.gap = Some(Gap { reason: reason.to_owned(), found_at: now, table, since, generations });
+        self.place.name_gap(&range).await?;
         self.place.create(&range).await?;
         self.next += 1;
         Ok(range.range)

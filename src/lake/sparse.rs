@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn batch(rows: usize) -> RecordBatch {
-        let mut collected = Rows::new(RowOrigin { shard: ShardId::new("s"), generation: 0 }, schema().into());
+        let mut collected = Rows::new(RowOrigin::of(ShardId::new("s")), schema().into());
         for row in 0..rows {
             let mut image = format!(r#"{{"always":{{"S":"{row}"}}"#);
             for (name, storage, of) in ROWS_OF {

@@ -2,6 +2,7 @@
 //! are cut; and what a killed writer left open is completed to the same rows.
 
 mod background;
+mod generations;
 mod kept;
 mod members;
 mod nested;

@@ -36,6 +36,10 @@ pub struct TableFacts {
     pub keys: Vec<KeyAttribute>,
     /// The stream that is on, or the last one that was: a stream stays readable for 24 h after it was switched off.
     pub stream: Option<String>,
+    /// How many items it has, as DynamoDB counted them some hours ago.
+    pub items: u64,
+    /// Their bytes, as DynamoDB counts them.
+    pub bytes: u64,
     /// Which images the stream carries (`NEW_AND_OLD_IMAGES`); `None`: it is off.
     pub view_type: Option<String>,
 }
@@ -175,9 +179,11 @@ fn facts(table: TableDescription) -> Option<TableFacts> {
         .filter(|specification| specification.stream_enabled)
         .and_then(|specification| specification.stream_view_type)
         .map(|view_type| view_type.as_str().to_owned());
+    let count = |count: Option<i64>| count.and_then(|count| count.try_into().ok()).unwrap_or_default();
+    let (items, bytes) = (count(table.item_count), count(table.table_size_bytes));
     let name = table.table_name.filter(|_| !keys.is_empty())?;
     let stream = table.latest_stream_arn.filter(|arn| !arn.is_empty());
-    Some(TableFacts { name: name.into(), keys, stream, view_type })
+    Some(TableFacts { name: name.into(), keys, stream, items, bytes, view_type })
 }
 
 #[derive(Debug, PartialEq, Eq)]

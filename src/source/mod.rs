@@ -6,6 +6,7 @@
 mod aws;
 mod dynamodb_streams;
 mod dynamodb_tables;
+pub mod export;
 pub mod file;
 mod kinesis;
 pub(crate) mod kinesis_page;
@@ -18,7 +19,9 @@ pub mod reader;
 #[cfg(test)]
 mod reader_tests;
 pub mod retention;
+pub mod scan;
 pub(crate) mod streams_page;
+pub mod until_now;
 pub mod unwrap;
 mod wire_error;
 #[cfg(test)]

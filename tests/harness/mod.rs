@@ -1,5 +1,6 @@
 //! What every test needs: the tools, a folder to work in, the binary as a child process, and patience with a limit.
 
+pub mod exports;
 pub mod http;
 pub mod lake;
 pub mod lambda;

@@ -47,7 +47,7 @@ pub(super) fn take(folder: &Path, holder_note: &str) -> Result<File, StateError>
                 Ok(_) if !note.trim().is_empty() => note.trim(),
                 _ => "another process",
             };
-            return Err(StateError::Fatal(format!(
+            return Err(StateError::Held(format!(
                 "the state folder {} is held by {holder}; stop it or use another `state`",
                 folder.display()
             )));

@@ -3,6 +3,7 @@
 
 use super::{LakeError, LakeShard, Range};
 use crate::change::Record;
+use crate::decode::item;
 use crate::lake::kept::{self, KEEP_AT};
 use crate::lake::range::KeptRecords;
 
@@ -15,6 +16,8 @@ pub(super) struct Keeper {
     bytes: usize,
     /// Those that are.
     written: Vec<KeptRecords>,
+    /// The last of them.
+    last: Option<Record>,
 }
 
 impl Keeper {
@@ -40,6 +43,7 @@ impl LakeShard {
         }
         keeper.bytes += record.payload.len();
         keeper.waiting.push(record.clone());
+        keeper.last = Some(record.clone());
         if keeper.bytes >= KEEP_AT {
             self.write_kept().await?;
         }
@@ -50,6 +54,15 @@ impl LakeShard {
     pub(super) async fn kept(&mut self) -> Result<Vec<KeptRecords>, LakeError> {
         self.write_kept().await?;
         Ok(self.keeper.as_mut().map(|keeper| std::mem::take(&mut keeper.written)).unwrap_or_default())
+    }
+
+    /// Of a scan: the key of the last item, behind which it goes on.
+    pub(super) fn last_key(&self) -> Option<String> {
+        let lake = &self.place.lake;
+        let last = self.keeper.as_ref().filter(|_| lake.backfill.is_some())?.last.as_ref()?;
+        let table = last.table.as_deref().or(self.table.as_deref())?;
+        let keys = Some(&lake.rules(table).keys).filter(|keys| !keys.is_empty())?;
+        item::pick(std::str::from_utf8(&last.payload).ok()?, keys)
     }
 
     async fn write_kept(&mut self) -> Result<(), LakeError> {

@@ -1,0 +1,366 @@
+//! `watershed backfill`: a table that exists already gets into the lake, while it is being written.
+//!
+//! ```text
+//!   begin a generation ─► tail (its own, or a daemon's) ──────────────────────────► read to every tip ─► complete
+//!                                └─► once it has begun: scan or export ─► SNAPSHOT rows ─┘
+//! ```
+//!
+//! Why lake and table agree afterwards is proved in `ARCHITECTURE.md`.
+
+mod generation;
+mod positions;
+mod progress;
+mod report;
+mod snapshot;
+mod tail;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use crate::assembly::{Assembly, AssemblyError};
+use crate::change::TableName;
+use crate::checkpoint::StateError;
+use crate::clock::Clock;
+use crate::engine::EngineError;
+use crate::lake::generation::{Exports, Generation, Method};
+use crate::lake::{Lake, LakeError};
+use crate::pipeline::spec::{Origin, Pipeline};
+use crate::signal::told_to_stop;
+use crate::source::export::{Export, ExportError, ExportStream};
+use crate::source::scan::{ScanOf, ScanStream};
+use crate::source::{StreamApi, StreamError, StreamIdentity, TableFacts};
+use crate::telemetry::Metrics;
+use snapshot::{InLake, Snapshot};
+use tail::Tail;
+
+/// What the command line asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Exports to land instead of scanning, oldest first.
+    pub exports: Vec<String>,
+    /// Whether exports of which something was left out are landed, too.
+    pub allow_partial: bool,
+    /// Whether no tail belongs to it.
+    pub snapshot_only: bool,
+    /// How many segments or lanes; `None`: a default, or what the generation has that is gone on with.
+    pub segments: Option<u32>,
+    /// The most read units a second.
+    pub read_units: Option<u32>,
+    /// Whether only to tell what it would cost.
+    pub dry_run: bool,
+}
+
+/// Why a backfill is not complete.
+#[derive(Debug, thiserror::Error)]
+pub enum BackfillError {
+    /// The pipeline could not be put together.
+    #[error(transparent)]
+    Assembly(#[from] AssemblyError),
+    /// The snapshot stopped, and goes on with the next start.
+    #[error("{0}. What is in the lake stays; start the backfill again to go on there")]
+    Snapshot(EngineError),
+    /// The tail stopped.
+    #[error("the tail stopped: {0}")]
+    Tail(EngineError),
+    /// The lake refuses.
+    #[error("lake: {0}")]
+    Lake(#[from] LakeError),
+    /// The state refuses.
+    #[error("state: {0}")]
+    State(#[from] StateError),
+    /// The source refuses.
+    #[error("source: {0}")]
+    Source(#[from] StreamError),
+    /// An export can't be landed.
+    #[error("export: {0}")]
+    Export(#[from] ExportError),
+    /// What is asked for can't be done so; the text says the cure.
+    #[error("{0}")]
+    Refused(String),
+    /// It was told to stop.
+    #[error("stopped before it was complete. Start the backfill again to go on there")]
+    Stopped,
+    /// What it did can't be told.
+    #[error("can't write the output: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// A table that is backfilled.
+struct Part {
+    generation: Generation,
+    stream: Arc<dyn StreamApi>,
+    /// The same, if it is a scan.
+    scan: Option<Arc<ScanStream>>,
+    /// The items it is expected to have; exactly so many for an export.
+    items: u64,
+    exact: bool,
+}
+
+/// Backfills the tables of a pipeline, and tells on `out` what became of it.
+pub async fn run(pipeline: &Pipeline, wanted: &Wanted, out: &mut dyn Write) -> Result<(), BackfillError> {
+    let clock = Clock::system();
+    let assembly = Assembly::new(pipeline, clock.clone());
+    let backfill = Backfill { pipeline, assembly: &assembly, wanted, clock };
+    tokio::select! {
+        done = backfill.run(out) => done,
+        // What has not become durable is read again.
+        () = told_to_stop() => Err(BackfillError::Stopped),
+    }
+}
+
+struct Backfill<'a> {
+    pipeline: &'a Pipeline,
+    assembly: &'a Assembly<'a>,
+    wanted: &'a Wanted,
+    clock: Clock,
+}
+
+impl Backfill<'_> {
+    async fn run(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+        if self.wanted.exports.is_empty() { self.scan(out).await } else { self.export(out).await }
+    }
+
+    async fn export(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+        let exports = self.exports().await?;
+        if self.wanted.dry_run {
+            return Ok(report::exports(&exports, out)?);
+        }
+        let table = TableName::from(exports.first().map_or("", |export| &*export.manifest.table));
+        let tail = self.tail().await?;
+        if tail.is_some() {
+            for (_, called) in self.assembly.tables().into_iter().filter(|(name, _)| *name == table) {
+                self.can_be_followed(&called, &self.assembly.table_facts(&called).await?)?;
+            }
+        }
+        let lake = self.assembly.lake_for(&[(table, Vec::new())]).await?;
+        let part = self.export_part(&lake, exports, tail.as_ref()).await?;
+        self.land(&lake, vec![part], tail, out).await
+    }
+
+    async fn scan(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+        let tables = self.assembly.tables();
+        if tables.is_empty() {
+            let why = "no table is named that could be scanned: name them in [source] tables, or as [lake.tables.NAME]";
+            return Err(BackfillError::Refused(why.to_owned()));
+        }
+        let mut found = Vec::new();
+        for (_, called) in tables {
+            let facts = self.assembly.table_facts(&called).await?;
+            if !self.wanted.snapshot_only {
+                self.can_be_followed(&called, &facts)?;
+            }
+            found.push((called, facts));
+        }
+        if self.wanted.dry_run {
+            return Ok(report::scans(&found, self.wanted, out)?);
+        }
+        let tail = self.tail().await?;
+        let keys = |facts: &TableFacts| facts.keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
+        let of_lake: Vec<_> = found.iter().map(|(_, facts)| (facts.name.clone(), keys(facts))).collect();
+        let lake = self.assembly.lake_for(&of_lake).await?;
+        let mut parts = Vec::new();
+        for (called, facts) in &found {
+            let fresh = match &tail {
+                Some(tail) => tail.is_fresh(&lake, &facts.name).await?,
+                None => false,
+            };
+            let segments = self.wanted.segments.unwrap_or_else(|| default_segments(facts.bytes));
+            let wanted = (Method::Scan { segments }, fresh, keys(facts));
+            let generation = self.generation(&lake, &facts.name, wanted, None).await?;
+            parts.push(self.scan_part(&lake, generation, called, facts.items).await?);
+        }
+        self.land(&lake, parts, tail, out).await
+    }
+
+    async fn tail(&self) -> Result<Option<Tail>, BackfillError> {
+        Ok(if self.wanted.snapshot_only { None } else { Some(Tail::find(self.assembly).await?) })
+    }
+
+    /// Whether the stream of a table carries what the latest state of its items needs.
+    fn can_be_followed(&self, table: &str, facts: &TableFacts) -> Result<(), BackfillError> {
+        if !matches!(self.pipeline.source.origin, Origin::DynamoDbStreams { .. }) {
+            return Ok(());
+        }
+        let cure = "make one with StreamViewType=NEW_AND_OLD_IMAGES, or land the table as it is with --snapshot-only";
+        match facts.view_type.as_deref() {
+            Some("NEW_IMAGE" | "NEW_AND_OLD_IMAGES") => Ok(()),
+            Some(view) => Err(BackfillError::Refused(format!(
+                "the stream of table {table} is of type {view} and has no new images, so that the lake could not follow the \
+                 table: {cure}"
+            ))),
+            None => Err(BackfillError::Refused(format!("the stream of table {table} is switched off: {cure}"))),
+        }
+    }
+
+    async fn scan_part(
+        &self,
+        lake: &Arc<Lake>,
+        generation: Generation,
+        called: &str,
+        items: u64,
+    ) -> Result<Part, BackfillError> {
+        let segments = match &generation.method {
+            Method::Scan { segments } => *segments,
+            Method::Export => default_segments(0),
+        };
+        let (identity, prefix) = names(&generation);
+        let last_keys = Arc::new(InLake { lake: lake.clone(), identity: identity.clone() });
+        let (began_at, read_units) = (generation.began_at, self.wanted.read_units);
+        let of = ScanOf { table: called.to_owned(), segments, began_at, read_units };
+        let scan = self.assembly.scan(identity, of, &prefix, last_keys).await?;
+        Ok(Part { generation, stream: scan.clone(), scan: Some(scan), items, exact: false })
+    }
+
+    /// The exports that were asked for: of a table of the pipeline, and whole.
+    async fn exports(&self) -> Result<Vec<Export>, BackfillError> {
+        let exports = self.assembly.exports(&self.wanted.exports).await?;
+        for export in &exports {
+            let (place, table) = (&export.place, &export.manifest.table);
+            if let Some(tables) = self.pipeline.source.origin.tables()
+                && !tables.contains(&table.as_str())
+            {
+                let has = tables.join(", ");
+                let why = format!("the export at {place} is of table {table}, and the pipeline has {has}");
+                return Err(BackfillError::Refused(why));
+            }
+            if export.manifest.partial && !self.wanted.allow_partial {
+                return Err(BackfillError::Refused(format!(
+                    "the export at {place} leaves out items or attributes, so that the lake would not agree with the table. \
+                     Export it without a filter, or land what there is with --allow-partial"
+                )));
+            }
+        }
+        Ok(exports)
+    }
+
+    async fn export_part(&self, lake: &Lake, exports: Vec<Export>, tail: Option<&Tail>) -> Result<Part, BackfillError> {
+        let table = TableName::from(exports.first().map_or("", |export| &*export.manifest.table));
+        let arns = exports.iter().map(|export| export.manifest.arn.clone()).collect();
+        let lanes = self.wanted.segments.unwrap_or_else(default_lanes);
+        let fresh = match tail {
+            Some(tail) => tail.is_fresh(lake, &table).await?,
+            None => false,
+        };
+        let keys = lake.rules(&table).keys.clone();
+        let wanted = Exports { exports: arns, lanes };
+        let generation = self.generation(lake, &table, (Method::Export, fresh, keys), Some(&wanted)).await?;
+        if tail.is_some() {
+            generation::covers(lake, &generation, &exports, &self.clock).await?;
+        }
+        let Exports { exports: chosen, lanes } = lake.generations().choose(&generation, &wanted).await?;
+        if chosen != wanted.exports {
+            let number = generation.generation;
+            let why = format!("another backfill of table {table} lands other exports as generation {number}");
+            return Err(BackfillError::Refused(why));
+        }
+        let items = exports.iter().map(|export| export.manifest.items).sum();
+        let (identity, prefix) = names(&generation);
+        let stream = ExportStream::new(identity, exports, lanes, &prefix, self.clock.clone());
+        Ok(Part { generation, stream, scan: None, items, exact: true })
+    }
+
+    async fn generation(
+        &self,
+        lake: &Lake,
+        table: &TableName,
+        (method, fresh, keys): (Method, bool, Vec<String>),
+        exports: Option<&Exports>,
+    ) -> Result<Generation, BackfillError> {
+        if keys.is_empty() {
+            return Err(BackfillError::Refused(format!(
+                "the keys of table {table} are not known: write `keys = [\"PARTITION-KEY\", \"SORT-KEY\"]` below \
+                 [lake.tables.{table}] in the pipeline file"
+            )));
+        }
+        let wanted = Generation {
+            format: 1,
+            table: table.to_string(),
+            generation: 0,
+            method,
+            snapshot_only: self.wanted.snapshot_only,
+            fresh,
+            keys,
+            began_at: 0,
+            created_at: String::new(),
+            writer: String::new(),
+        };
+        generation::resume_or_begin(lake, wanted, exports, self.wanted.segments.is_some()).await
+    }
+
+    /// Lands the snapshots beside a tail, and completes their generations.
+    async fn land(
+        &self,
+        lake: &Arc<Lake>,
+        parts: Vec<Part>,
+        tail: Option<Tail>,
+        out: &mut dyn Write,
+    ) -> Result<(), BackfillError> {
+        let metrics = Metrics::new();
+        // Half of the memory is the tail's: a scan must not starve it.
+        let memory = self.pipeline.memory as usize / if tail.is_some() { 2 } else { 1 };
+        let running = match &tail {
+            Some(tail) => Some(tail.start(self.assembly, lake, memory, &metrics).await?),
+            None => None,
+        };
+        let generations: HashMap<TableName, i64> =
+            parts.iter().map(|part| (part.generation.table.as_str().into(), part.generation.generation)).collect();
+        let keeps = parts.iter().any(|part| part.scan.is_some());
+        let snapshot =
+            Snapshot { lake: lake.for_backfill(generations, keeps), clock: self.clock.clone(), memory, metrics };
+        let landed = snapshot.land(&parts);
+        let landed = match running {
+            Some(running) => running.beside(landed).await?,
+            None => landed.await?,
+        };
+        if let Some(tail) = tail {
+            tail.read_until_now(self.assembly, lake, memory).await?;
+        }
+        for (part, landed) in parts.iter().zip(&landed) {
+            self.complete(lake, part, landed).await?;
+        }
+        Ok(report::landed(self.pipeline, &parts, &landed, out)?)
+    }
+
+    /// Says that a generation is complete, if it is.
+    async fn complete(&self, lake: &Lake, part: &Part, landed: &crate::lake::Landed) -> Result<(), BackfillError> {
+        let Generation { table, generation, snapshot_only, .. } = &part.generation;
+        if landed.undecodable > 0 {
+            return Err(BackfillError::Refused(format!(
+                "{} of the items of table {table} could not be decoded; they are in _watershed/dead-letters of the lake, \
+                 and generation {generation} can't be complete without them",
+                landed.undecodable
+            )));
+        }
+        if part.exact && landed.rows != part.items {
+            return Err(BackfillError::Refused(format!(
+                "the export of table {table} has {} items, and the lake {} of them: the export's files were exchanged",
+                part.items, landed.rows
+            )));
+        }
+        if !snapshot_only && !lake.generations().gaps_since(table, *generation).await?.is_empty() {
+            return Err(BackfillError::Refused(format!(
+                "changes of table {table} were lost while generation {generation} was under way, so that it can't be \
+                 complete. Start the backfill again: it begins another one"
+            )));
+        }
+        Ok(lake.generations().complete(&part.generation, landed.rows).await?)
+    }
+}
+
+/// As many lanes as there are cores, up to eight.
+fn default_lanes() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8) as u32)
+}
+
+/// A segment for each 2 GB, and a few on small tables, which have few partitions.
+fn default_segments(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(2 << 30)).unwrap_or(u32::MAX).clamp(4, 64)
+}
+
+/// What names a generation's stream, and what its shards' names begin with.
+fn names(generation: &Generation) -> (StreamIdentity, String) {
+    let Generation { table, generation, .. } = generation;
+    let id = format!("backfill:{table}:{generation}");
+    (StreamIdentity { id, table: Some(table.as_str().into()), origin: None }, format!("backfill-{generation}"))
+}

@@ -1,0 +1,79 @@
+//! What does a backfill tell: before it reads anything, and in the end?
+
+use std::io::Write;
+
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount, HumanDuration};
+
+use super::{Part, Wanted};
+use crate::lake::{Landed, rfc3339};
+use crate::pipeline::spec::Pipeline;
+use crate::source::TableFacts;
+use crate::source::export::{Export, Window};
+
+/// `--dry-run` of exports.
+pub(super) fn exports(exports: &[Export], out: &mut dyn Write) -> std::io::Result<()> {
+    for Export { place, manifest } in exports {
+        let window = match manifest.window {
+            Window::Full(at) => format!("all items as of {}", rfc3339(at)),
+            Window::Incremental { from, to, .. } => format!("what changed from {} to {}", rfc3339(from), rfc3339(to)),
+        };
+        writeln!(out, "{place}: table {}, {window}", manifest.table)?;
+        writeln!(
+            out,
+            "  {} items in {} files, {} as billed, no read units",
+            HumanCount(manifest.items),
+            manifest.files.len(),
+            HumanBytes(manifest.billed_bytes),
+        )?;
+    }
+    out.flush()
+}
+
+/// What 4 KB of a table cost to read consistently: one read unit.
+const UNIT_BYTES: u64 = 4096;
+
+/// `--dry-run` of scans.
+pub(super) fn scans(tables: &[(String, TableFacts)], wanted: &Wanted, out: &mut dyn Write) -> std::io::Result<()> {
+    for (_, TableFacts { name, items, bytes, .. }) in tables {
+        let units = bytes.div_ceil(UNIT_BYTES);
+        let (items, size, cost) = (HumanCount(*items), HumanBytes(*bytes), HumanCount(units));
+        write!(
+            out,
+            "Table {name}: about {items} items, {size} (DynamoDB counts them every six hours), {cost} read units"
+        )?;
+        match wanted.read_units {
+            Some(rate) => {
+                let time = Duration::from_secs(units.div_ceil(u64::from(rate)));
+                writeln!(out, ", {} at {rate} a second", HumanDuration(time))?;
+            }
+            None => writeln!(out, ", as fast as the table allows: --read-units bounds it")?,
+        }
+    }
+    out.flush()
+}
+
+/// What is in the lake in the end.
+pub(super) fn landed(
+    pipeline: &Pipeline,
+    parts: &[Part],
+    landed: &[Landed],
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    for (Part { generation, scan, .. }, landed) in parts.iter().zip(landed) {
+        writeln!(
+            out,
+            "Table {}: generation {} is complete, {} items in {} ranges, in {}",
+            generation.table,
+            generation.generation,
+            HumanCount(landed.rows),
+            HumanCount(landed.ranges),
+            pipeline.lake.path,
+        )?;
+        if let Some(scan) = scan {
+            writeln!(out, "  {} read units were spent", HumanCount(scan.spent().ceil() as u64))?;
+        }
+    }
+    out.flush()
+}

@@ -1,0 +1,230 @@
+//! Who tails while a backfill reads: this process, or a daemon that holds the state? They find each other through the state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::BackfillError;
+use super::positions::Positions;
+use crate::assembly::{Assembly, AssemblyError};
+use crate::change::TableName;
+use crate::checkpoint::{Checkpoint, StartAt, StateError, StateStore};
+use crate::clock::Clock;
+use crate::engine::{DISCOVERED, Engine, EngineError, Parts};
+use crate::lake::Lake;
+use crate::source::lineage::StartPolicy;
+use crate::source::until_now::UntilNow;
+use crate::source::{StreamApi, StreamFinder, list_all};
+use crate::telemetry::Metrics;
+use crate::telemetry::health::Health;
+
+/// How often the state is looked at until the tail has begun.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long after its first discovery a tail may still be getting an iterator at the newest record: longer than any
+/// attempt of a call takes.
+const LATEST_IS_OVER: Duration = Duration::from_secs(60);
+
+/// The tail of a pipeline, beside a backfill.
+pub(super) struct Tail {
+    finder: Arc<dyn StreamFinder>,
+    streams: Vec<Arc<dyn StreamApi>>,
+    /// The state, if this process could take it; otherwise a daemon has it.
+    own: Option<Arc<dyn StateStore>>,
+    /// The state, to look at.
+    state: Arc<dyn StateStore>,
+    /// Whether the pipeline begins with what is newest.
+    latest: bool,
+    clock: Clock,
+}
+
+/// A tail at work.
+pub(super) struct Running {
+    engine: Option<JoinHandle<Result<(), EngineError>>>,
+    stop: CancellationToken,
+}
+
+impl Tail {
+    /// Takes the state if nobody has it.
+    pub(super) async fn find(assembly: &Assembly<'_>) -> Result<Self, BackfillError> {
+        let finder = assembly.finder().await?;
+        let streams = finder.streams().await?;
+        if streams.iter().any(|stream| stream.pace().finite) {
+            let why = "recorded files have no table to follow: land an export of it with --snapshot-only";
+            return Err(BackfillError::Refused(why.to_owned()));
+        }
+        let own = match assembly.state().await {
+            Ok(state) => Some(state),
+            Err(AssemblyError::State(StateError::Held(by))) => {
+                tracing::info!(by, "another process tails; the backfill relies on it");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let state = match &own {
+            Some(own) => own.clone(),
+            None => assembly.state_to_look_at().await?,
+        };
+        let latest = assembly.engine_settings(false).start == StartPolicy::Latest;
+        Ok(Self { finder, streams, own, state, latest, clock: assembly.clock().clone() })
+    }
+
+    /// Whether nothing of a table's stream has been read yet, so that a generation which begins now has all of it.
+    pub(super) async fn is_fresh(&self, lake: &Lake, table: &TableName) -> Result<bool, BackfillError> {
+        for stream in &self.streams {
+            if stream.identity().table.as_ref().is_some_and(|of| of != table) {
+                continue;
+            }
+            if self.discovered(&**stream).await?.is_some() {
+                return Ok(false);
+            }
+            for shard in list_all(&**stream).await?.shards {
+                if lake.has_read(stream.identity(), &shard.id).await? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    async fn discovered(&self, stream: &dyn StreamApi) -> Result<Option<i64>, StateError> {
+        let stored = self.state.load(&stream.identity().id).await?;
+        Ok(stored.into_iter().find_map(|(key, at)| match at {
+            Checkpoint::Start(StartAt::Latest(at)) if (key.shard.as_str(), &*key.sink) == DISCOVERED => Some(at),
+            _ => None,
+        }))
+    }
+
+    /// Starts the tail if it is ours, and waits until it has fixed where it begins.
+    pub(super) async fn start(
+        &self,
+        assembly: &Assembly<'_>,
+        lake: &Arc<Lake>,
+        memory: usize,
+        metrics: &Metrics,
+    ) -> Result<Running, BackfillError> {
+        let stop = CancellationToken::new();
+        let engine = match &self.own {
+            Some(state) => {
+                let mut settings = assembly.engine_settings(false);
+                settings.memory = memory;
+                // A stream that was never read is read whole: what `start` leaves out could be missing later.
+                settings.start = StartPolicy::TrimHorizon;
+                let engine = Engine::new(Parts {
+                    finder: self.finder.clone(),
+                    lake: assembly.lake().await?,
+                    handlers: assembly.handlers().await?,
+                    state: state.clone(),
+                    clock: self.clock.clone(),
+                    settings,
+                    metrics: metrics.clone(),
+                    health: Health::new(self.clock.now(), lake.roll_age()),
+                });
+                let stop = stop.clone();
+                Some(tokio::spawn(async move { engine.run(stop).await }))
+            }
+            None => None,
+        };
+        let mut running = Running { engine, stop };
+        tokio::select! {
+            begun = self.has_begun() => begun?,
+            error = running.failed() => return Err(error),
+        }
+        Ok(running)
+    }
+
+    /// Waits until the first discovery of every stream is over, and no iterator at the newest record can come any more.
+    async fn has_begun(&self) -> Result<(), BackfillError> {
+        for (at, stream) in self.streams.iter().enumerate() {
+            let origin = &stream.identity().origin;
+            // Of the streams of one table the earlier ones may never be begun.
+            if origin.is_some() && self.streams[at + 1..].iter().any(|later| later.identity().origin == *origin) {
+                continue;
+            }
+            let mut told = false;
+            let since = loop {
+                if let Some(since) = self.discovered(&**stream).await? {
+                    break since;
+                }
+                if !told {
+                    tracing::info!(stream = stream.identity().id, "waiting for the tail to begin");
+                    told = true;
+                }
+                self.clock.sleep(LOOK_EVERY).await;
+            };
+            if self.own.is_none() && self.latest {
+                let safe = since.saturating_add(LATEST_IS_OVER.as_micros() as i64);
+                let wait = safe.saturating_sub(self.clock.wall_micros()).clamp(0, LATEST_IS_OVER.as_micros() as i64);
+                self.clock.sleep(Duration::from_micros(wait as u64)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every shard up to now, into the lake: then all changes that were made before this began are there. A daemon
+    /// that reads the same shards is overtaken now and then, which does no harm.
+    pub(super) async fn read_until_now(
+        &self,
+        assembly: &Assembly<'_>,
+        lake: &Arc<Lake>,
+        memory: usize,
+    ) -> Result<(), BackfillError> {
+        let state: Arc<dyn StateStore> = match &self.own {
+            Some(own) => own.clone(),
+            None => Arc::new(Positions::of(self.state.survey().await?)),
+        };
+        let mut settings = assembly.engine_settings(true);
+        settings.memory = memory;
+        let engine = Engine::new(Parts {
+            finder: Arc::new(UntilNow::new(assembly.finder().await?)),
+            lake: assembly.lake().await?,
+            handlers: Vec::new(),
+            state,
+            clock: self.clock.clone(),
+            settings,
+            metrics: Metrics::new(),
+            health: Health::new(self.clock.now(), lake.roll_age()),
+        });
+        engine.run(CancellationToken::new()).await.map_err(BackfillError::Tail)
+    }
+}
+
+impl Running {
+    /// Does `work` while the tail goes on, then drains the tail. A tail that fails ends both.
+    pub(super) async fn beside<T>(
+        mut self,
+        work: impl Future<Output = Result<T, BackfillError>>,
+    ) -> Result<T, BackfillError> {
+        let done = tokio::select! {
+            done = work => done,
+            error = self.failed() => Err(error),
+        };
+        self.stop.cancel();
+        if let Some(engine) = self.engine.take() {
+            joined(engine.await)?;
+        }
+        done
+    }
+
+    /// Waits for the tail to fail; for ever, if it is a daemon's.
+    async fn failed(&mut self) -> BackfillError {
+        let Some(engine) = &mut self.engine else { return std::future::pending().await };
+        let ended = joined(engine.await);
+        self.engine = None;
+        let early = || EngineError::Source("it ended although nobody told it to".to_owned());
+        ended.err().unwrap_or_else(|| BackfillError::Tail(early()))
+    }
+}
+
+fn joined(ended: Result<Result<(), EngineError>, tokio::task::JoinError>) -> Result<(), BackfillError> {
+    match ended {
+        Ok(ended) => ended.map_err(BackfillError::Tail),
+        Err(join) => match join.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that shuts down cancels a task.
+            Err(_) => Err(BackfillError::Stopped),
+        },
+    }
+}
