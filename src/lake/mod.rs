@@ -25,6 +25,7 @@ pub mod file;
 mod kept;
 mod open_file;
 mod open_range;
+mod pages;
 pub mod partition;
 mod parts;
 pub mod placement;
@@ -39,7 +40,6 @@ pub mod schema;
 pub mod settle;
 pub mod shard;
 mod side_by_side;
-mod sparse;
 pub mod store;
 #[cfg(test)]
 mod tests;
