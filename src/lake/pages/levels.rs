@@ -165,8 +165,8 @@ fn put_levels(words: &[u64], most: u32, count: usize, out: &mut Vec<u8>) {
     // The level that a whole word consists of.
     let uniform = |at: usize| {
         let left = (count - at * in_word).min(in_word);
-        let level = words[at] & (1 << width) - 1;
-        ((level * every ^ words[at]) & ones(left * width) == 0).then_some(level)
+        let level = words[at] & ((1 << width) - 1);
+        (((level * every) ^ words[at]) & ones(left * width) == 0).then_some(level)
     };
     with_length(out, |out| {
         let mut at = 0;

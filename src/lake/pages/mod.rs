@@ -180,8 +180,8 @@ impl Chunk {
             // Another thread may have been faster, with the same.
             let _ = parent.empty.set(empty);
         }
-        let empty = parent.empty.get().into_iter().flatten();
-        empty.map(|(counts, body)| self.push(body.clone(), Encoding::PLAIN, *counts, None)).collect()
+        let mut empty = parent.empty.get().into_iter().flatten();
+        empty.try_for_each(|(counts, body)| self.push(body.clone(), Encoding::PLAIN, *counts, None))
     }
 
     fn values<'a>(&self, array: &'a ArrayRef) -> Result<Values<'a>, ParquetError> {
