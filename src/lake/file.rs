@@ -249,7 +249,7 @@ impl Begun {
         let scratch = &self.scratch;
         side_by_side(threads, tasks, |(column, chunk): (Writer, &mut Option<Finished>)| {
             *chunk = Some(match column {
-                Writer::Ours(ours) => with_scratch(scratch, |scratch| ours.finish(scratch)).map(Finished::Ours)?,
+                Writer::Ours(ours) => Finished::Ours(Box::new(with_scratch(scratch, |scratch| ours.finish(scratch))?)),
                 Writer::Other(other) => Finished::Other(Box::new(other.close()?)),
             });
             Ok::<_, ParquetError>(())
@@ -257,7 +257,10 @@ impl Begun {
         let mut group = self.file.next_row_group()?;
         for chunk in chunks.into_iter().flatten() {
             match chunk {
-                Finished::Ours((bytes, close)) => group.append_column(&bytes, close)?,
+                Finished::Ours(ours) => {
+                    let (bytes, close) = *ours;
+                    group.append_column(&bytes, close)?;
+                }
                 Finished::Other(other) => other.append_to_row_group(&mut group)?,
             }
         }
@@ -284,7 +287,7 @@ impl Begun {
 
 /// A column of a row group that is complete.
 enum Finished {
-    Ours((Bytes, ColumnCloseResult)),
+    Ours(Box<(Bytes, ColumnCloseResult)>),
     Other(Box<ArrowColumnChunk>),
 }
 
