@@ -27,7 +27,7 @@ fn columns(rows: usize, seed: u64, nulls: u64, different: u64) -> Vec<(&'static 
     let some = |salt: u64| (0..rows).map(move |row| is_there(row, salt).then(|| number(row, salt) % different));
     let text = |n: u64| format!("é{n}{}", "🚚".repeat(n as usize % 30));
     let decimals = |salt: u64, digits: u8| {
-        let sign = |n: u64| if n % 2 == 0 { i128::from(n) } else { -i128::from(n) };
+        let sign = |n: u64| if n.is_multiple_of(2) { i128::from(n) } else { -i128::from(n) };
         let array = Decimal128Array::from_iter(some(salt).map(|n| n.map(|n| sign(n) % 10_i128.pow(digits.into()))));
         Arc::new(array.with_precision_and_scale(digits, 2).unwrap()) as ArrayRef
     };
@@ -87,7 +87,7 @@ fn batch(rows: usize, seed: u64, nulls: u64, different: u64) -> RecordBatch {
         Arc::new(StringArray::from_iter((0..rows).map(|row| (row % 97 == salt).then_some("{}")))) as ArrayRef
     };
     let DataType::Struct(fields) = schema.fields().last().unwrap().data_type() else { panic!("the old image") };
-    let there = NullBuffer::from_iter((0..rows).map(|row| (row as u64 ^ seed) % 5 != 0));
+    let there = NullBuffer::from_iter((0..rows).map(|row| !(row as u64 ^ seed).is_multiple_of(5)));
     let old: Vec<ArrayRef> = image(seed + 1).chain([rest(3)]).collect();
     let old = StructArray::try_new(fields.clone(), old, Some(there)).unwrap();
     let arrays = meta.chain(image(seed)).chain([rest(50), Arc::new(old)]).collect();
@@ -190,7 +190,8 @@ fn long_values_have_pages_of_their_own() {
     let at = schema.arrow().index_of("c string").unwrap();
     arrays[at] = Arc::new(StringArray::from_iter_values((0..6).map(|row| format!("{row}").repeat(700_000))));
     let large = RecordBatch::try_new(schema.arrow(), arrays).unwrap();
-    let metadata = check(&[large.clone()], write(&[large], 1));
+    let large = [large];
+    let metadata = check(&large, write(&large, 1));
     let index = metadata.page_index_for_row_group(0);
     let pages = &index.offset_index(at).unwrap().page_locations;
     assert_eq!(pages.iter().map(|page| page.first_row_index).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
