@@ -8,6 +8,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use measure::CpuTime;
 use watershed::change::{Channel, Position, Record, SequenceNumber, ShardId};
+use watershed::decode::json::Marks;
 use watershed::source::{ShardIterator, StreamApi, unwrap};
 use workload::{Change, Workload};
 
@@ -90,7 +91,7 @@ type Rules = watershed::lake::schema::TableRules;
 type Rows = watershed::lake::rows::Rows;
 
 fn recorded(rows: &mut Rows, document: &Bytes, position: Position, rules: &Rules) {
-    for found in unwrap::changes(document).expect("JSON") {
+    for found in unwrap::changes(document, &mut Marks::default()).expect("JSON") {
         let record = Record { position, channel: Channel::Recorded, table: found.table, payload: found.payload };
         product::decode(rows, [&record], rules);
     }

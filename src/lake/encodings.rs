@@ -29,7 +29,7 @@ const LONG: usize = 4096;
 
 /// How a column is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Choice {
+pub(super) enum Choice {
     Dictionary,
     /// Without a dictionary, each value as it is.
     Plain,
@@ -37,17 +37,22 @@ enum Choice {
     As(Encoding),
 }
 
-/// Sets the encoding of each leaf of `columns`, which are those of `schema`.
-pub(super) fn choose(
-    mut properties: WriterPropertiesBuilder,
-    columns: &[ArrayRef],
-    schema: &SchemaDescriptor,
-) -> WriterPropertiesBuilder {
-    let mut leaves = Vec::with_capacity(schema.num_columns());
+/// How the leaves of `columns` are encoded, in their order.
+pub(super) fn choices(columns: &[ArrayRef]) -> Vec<Choice> {
+    let mut leaves = Vec::new();
     columns.iter().for_each(|column| push_leaves(column, &mut leaves));
-    for (values, leaf) in leaves.into_iter().zip(schema.columns()) {
+    leaves.into_iter().map(choice).collect()
+}
+
+/// Sets the encodings of `columns` for the writers of the `parquet` crate.
+pub(super) fn set(
+    mut properties: WriterPropertiesBuilder,
+    choices: &[Choice],
+    columns: &SchemaDescriptor,
+) -> WriterPropertiesBuilder {
+    for (choice, leaf) in choices.iter().zip(columns.columns()) {
         let path = leaf.path().clone();
-        properties = match choice(values) {
+        properties = match *choice {
             Choice::Dictionary => properties,
             Choice::Plain => properties.set_column_dictionary_enabled(path, false),
             Choice::As(encoding) => {

@@ -1,5 +1,7 @@
 //! Encodes the rows of one data file as Parquet, in memory, and proves the file readable before anybody sees it.
 
+use std::sync::{Mutex, PoisonError};
+
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_cmp::{DynComparator, make_comparator};
 use arrow_schema::{Schema, SchemaRef, SortOptions};
@@ -9,24 +11,26 @@ use parquet::arrow::arrow_writer::{
 };
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
-use super::encodings;
-use super::parts::{self, Part, leaves};
+use super::encodings::{self, Choice};
+use super::pages::{self, Chunk, Order, Scratch};
+use super::parts::{self, Part, Writer, leaves};
 use super::schema::{TableRules, TableSchema};
 use super::side_by_side::side_by_side;
 
 /// The zstd level: the first is several times faster than the usual third and a few per cent larger.
-const ZSTD_LEVEL: i32 = 1;
+pub(super) const ZSTD_LEVEL: i32 = 1;
 
 /// The most rows of a row group. Encoded columns of a row group stay in memory until it is complete.
 const ROW_GROUP_ROWS: usize = 1_000_000;
 
-/// What a compressor of a column takes at most, and how much more than what it is given if that is little.
+/// What a compressor takes at most, and how much more than what it is given if that is little.
 const COMPRESSOR: usize = 512 << 10;
 const COMPRESSOR_OF_RAW: usize = 4;
 
@@ -48,7 +52,6 @@ pub enum FileError {
 }
 
 /// A Parquet file in the making.
-#[derive(Debug)]
 pub struct FileWriter {
     schema: SchemaRef,
     properties: WriterPropertiesBuilder,
@@ -128,7 +131,7 @@ impl FileWriter {
     fn begin(&mut self, first: &[ArrayRef]) -> Result<&mut Begun, FileError> {
         match &mut self.begun {
             Some(begun) => Ok(begun),
-            none => Ok(none.insert(Begun::new(&self.schema, self.properties.clone(), first)?)),
+            none => Ok(none.insert(Begun::new(&self.schema, self.properties.clone(), &self.sort_by, first)?)),
         }
     }
 }
@@ -164,25 +167,39 @@ fn properties(
 }
 
 /// A file that has rows: row groups that are complete, and the columns of the one that is not.
-#[derive(Debug)]
 struct Begun {
     file: SerializedFileWriter<Vec<u8>>,
-    encoders: ArrowRowGroupWriterFactory,
+    /// How the columns are encoded, and which of them by ourselves: one for each leaf.
+    choices: Vec<Choice>,
+    ours: Vec<Option<Order>>,
+    /// Makes writers for all other columns.
+    others: ArrowRowGroupWriterFactory,
     /// One for each leaf; none between two row groups.
-    columns: Vec<ArrowColumnWriter>,
+    columns: Vec<Writer>,
+    /// What threads have encoded with, for the next ones.
+    scratch: Mutex<Vec<Scratch>>,
     /// The rows and the raw bytes of the row group.
     rows: usize,
     raw: usize,
 }
 
 impl Begun {
-    fn new(schema: &SchemaRef, properties: WriterPropertiesBuilder, first: &[ArrayRef]) -> Result<Self, FileError> {
+    /// `indexed`: the positions of columns that have Bloom filters, which the `parquet` crate makes.
+    fn new(
+        schema: &SchemaRef,
+        properties: WriterPropertiesBuilder,
+        indexed: &[usize],
+        first: &[ArrayRef],
+    ) -> Result<Self, FileError> {
         let leaves = ArrowSchemaConverter::new().convert(schema)?;
-        let properties = encodings::choose(properties, first, &leaves).build();
+        let choices = encodings::choices(first);
+        let ours = pages::ours(schema.fields(), &leaves, indexed);
+        let properties = encodings::set(properties, &choices, &leaves).build();
         let options = ArrowWriterOptions::new().with_properties(properties).with_parquet_schema(leaves);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
-        let (file, encoders) = writer.into_serialized_writer()?;
-        Ok(Self { file, encoders, columns: Vec::new(), rows: 0, raw: 0 })
+        let (file, others) = writer.into_serialized_writer()?;
+        let (columns, scratch) = (Vec::new(), Mutex::default());
+        Ok(Self { file, choices, ours, others, columns, scratch, rows: 0, raw: 0 })
     }
 
     fn add(&mut self, threads: usize, batch: &RecordBatch) -> Result<(), FileError> {
@@ -193,12 +210,33 @@ impl Begun {
             self.close_group(threads)?;
         }
         if self.columns.is_empty() {
-            self.columns = self.encoders.create_column_writers(self.file.flushed_row_groups().len())?;
+            self.columns = self.writers()?;
         }
         self.rows += batch.num_rows();
         self.raw += batch.get_array_memory_size();
-        let parts = parts::of(batch, &mut self.columns, threads)?;
-        Ok(side_by_side(threads, parts, Part::encode)?)
+        let parts = parts::of(batch, &mut self.columns)?;
+        let scratch = &self.scratch;
+        Ok(side_by_side(threads, parts, |part: Part<'_>| with_scratch(scratch, |scratch| part.encode(scratch)))?)
+    }
+
+    /// Writers for the columns of another row group.
+    fn writers(&self) -> Result<Vec<Writer>, ParquetError> {
+        let columns = self.file.schema_descr();
+        let others = if self.ours.contains(&None) {
+            let group = self.file.flushed_row_groups().len();
+            self.others.create_column_writers(group)?.into_iter().map(Some).collect()
+        } else {
+            self.ours.iter().map(|_| None).collect::<Vec<_>>()
+        };
+        let one = |(at, (order, other)): (usize, (&Option<Order>, Option<ArrowColumnWriter>))| match (order, other) {
+            (Some(order), _) => {
+                let choice = self.choices.get(at).copied().unwrap_or(Choice::Plain);
+                Ok(Writer::Ours(Box::new(Chunk::open(columns, at, *order, choice))))
+            }
+            (None, Some(other)) => Ok(Writer::Other(Box::new(other))),
+            (None, None) => Err(ParquetError::General(format!("no writer for column {at}"))),
+        };
+        self.ours.iter().zip(others).enumerate().map(one).collect()
     }
 
     fn close_group(&mut self, threads: usize) -> Result<(), FileError> {
@@ -206,30 +244,64 @@ impl Begun {
             return Ok(());
         }
         let columns = std::mem::take(&mut self.columns);
-        let mut chunks: Vec<Option<ArrowColumnChunk>> = columns.iter().map(|_| None).collect();
+        let mut chunks: Vec<Option<Finished>> = columns.iter().map(|_| None).collect();
         let tasks = columns.into_iter().zip(&mut chunks).collect();
-        side_by_side(threads, tasks, |(column, chunk)| {
-            *chunk = Some(column.close()?);
+        let scratch = &self.scratch;
+        side_by_side(threads, tasks, |(column, chunk): (Writer, &mut Option<Finished>)| {
+            *chunk = Some(match column {
+                Writer::Ours(ours) => Finished::Ours(Box::new(with_scratch(scratch, |scratch| ours.finish(scratch))?)),
+                Writer::Other(other) => Finished::Other(Box::new(other.close()?)),
+            });
             Ok::<_, ParquetError>(())
         })?;
         let mut group = self.file.next_row_group()?;
         for chunk in chunks.into_iter().flatten() {
-            chunk.append_to_row_group(&mut group)?;
+            match chunk {
+                Finished::Ours(ours) => {
+                    let (bytes, close) = *ours;
+                    group.append_column(&bytes, close)?;
+                }
+                Finished::Other(other) => other.append_to_row_group(&mut group)?,
+            }
         }
         group.close()?;
         (self.rows, self.raw) = (0, 0);
+        // Other files may have more use for what it takes.
+        self.scratch = Mutex::default();
         Ok(())
     }
 
     fn memory(&self) -> usize {
-        let columns = self.columns.iter().map(ArrowColumnWriter::memory_size).sum::<usize>();
-        // The writers don't count their compressors, which grow with what they are given, up to a bound.
-        columns + (self.columns.len() * COMPRESSOR).min(COMPRESSOR_OF_RAW * self.raw) + self.file.inner().capacity()
+        let columns = self.columns.iter().map(Writer::memory).sum::<usize>();
+        let scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writers don't count their compressors, which grow with what they are given, up to a bound.
+        let others = self.columns.iter().filter(|column| matches!(column, Writer::Other(_))).count();
+        let compressors = ((scratch.len() + others) * COMPRESSOR).min(COMPRESSOR_OF_RAW * self.raw);
+        columns + compressors + scratch.iter().map(Scratch::memory).sum::<usize>() + self.file.inner().capacity()
     }
 
     fn encoded(&self) -> usize {
-        self.file.bytes_written() + self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>()
+        self.file.bytes_written() + self.columns.iter().map(Writer::encoded).sum::<usize>()
     }
+}
+
+/// A column of a row group that is complete.
+enum Finished {
+    Ours(Box<(Bytes, ColumnCloseResult)>),
+    Other(Box<ArrowColumnChunk>),
+}
+
+/// Works with what another thread has left there, if there is any.
+fn with_scratch<T>(
+    left: &Mutex<Vec<Scratch>>,
+    work: impl FnOnce(&mut Scratch) -> Result<T, ParquetError>,
+) -> Result<T, ParquetError> {
+    let left = || left.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = left().pop();
+    let mut scratch = found.map_or_else(Scratch::new, Ok)?;
+    let done = work(&mut scratch);
+    left().push(scratch);
+    done
 }
 
 /// Reads the footer back and checks that it promises `rows` rows, in column chunks that lie inside the file.

@@ -29,6 +29,7 @@ pub mod member_shard;
 pub(crate) mod members;
 mod open_file;
 mod open_range;
+mod pages;
 pub mod partition;
 mod parts;
 pub mod placement;
@@ -43,7 +44,6 @@ pub mod schema;
 pub mod settle;
 pub mod shard;
 mod side_by_side;
-mod sparse;
 pub mod store;
 #[cfg(test)]
 mod tests;

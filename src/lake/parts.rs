@@ -4,30 +4,50 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
-use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields};
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, compute_leaves};
 use parquet::errors::ParquetError;
 
-use super::sparse::{self, Sparse};
+use super::pages::{Chunk, Leaf, Parent, Scratch};
 
-/// A part of a batch, and who encodes its leaves.
-pub(super) enum Part<'a> {
-    /// A column, or some fields of a struct.
-    Dense(FieldRef, ArrayRef, Writers<'a>),
-    /// Columns that have a value in few rows.
-    Sparse(Vec<Sparse<'a>>),
+/// Who encodes a leaf.
+pub(super) enum Writer {
+    /// We do.
+    Ours(Box<Chunk>),
+    /// The `parquet` crate does.
+    Other(Box<ArrowColumnWriter>),
 }
 
-/// One for each leaf.
-pub(super) type Writers<'a> = Vec<&'a mut ArrowColumnWriter>;
+impl Writer {
+    /// The bytes it takes in memory.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Self::Ours(chunk) => chunk.memory(),
+            Self::Other(writer) => writer.memory_size(),
+        }
+    }
+
+    /// The bytes its column will have in the file, roughly.
+    pub(super) fn encoded(&self) -> usize {
+        match self {
+            Self::Ours(chunk) => chunk.encoded(),
+            Self::Other(writer) => writer.get_estimated_total_bytes(),
+        }
+    }
+}
+
+/// A column of a batch, or a part of one, and who encodes its leaves.
+pub(super) enum Part<'a> {
+    Ours(Leaf, &'a mut Chunk),
+    Other(FieldRef, ArrayRef, Vec<&'a mut ArrowColumnWriter>),
+}
 
 impl Part<'_> {
     /// Encodes it.
-    pub(super) fn encode(self) -> Result<(), ParquetError> {
+    pub(super) fn encode(self, scratch: &mut Scratch) -> Result<(), ParquetError> {
         match self {
-            Self::Sparse(mut columns) => sparse::encode(&mut columns),
-            Self::Dense(field, array, writers) => {
+            Self::Ours(leaf, chunk) => chunk.write(&leaf, scratch),
+            Self::Other(field, array, writers) => {
                 let leaves = compute_leaves(&field, &array)?;
                 leaves.iter().zip(writers).try_for_each(|(leaf, writer)| writer.write(leaf))
             }
@@ -35,58 +55,47 @@ impl Part<'_> {
     }
 }
 
-/// The parts of a batch; for several threads, structs (the old image is half of all) as their fields.
-pub(super) fn of<'a>(
-    batch: &RecordBatch,
-    writers: &'a mut [ArrowColumnWriter],
-    threads: usize,
-) -> Result<Vec<Part<'a>>, ArrowError> {
+/// The parts of a batch: structs (the old image is half of all) as their fields.
+pub(super) fn of<'a>(batch: &RecordBatch, writers: &'a mut [Writer]) -> Result<Vec<Part<'a>>, ArrowError> {
     let mut writers = writers.iter_mut();
-    let (mut parts, mut few) = (Vec::new(), Vec::new());
+    let mut parts = Vec::with_capacity(writers.len());
+    let top = Parent::new(None);
     for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        if let DataType::Struct(fields) = field.data_type() {
-            let nulls = array.nulls();
-            let (mut dense, mut few) = (Vec::new(), Vec::new());
-            for (inner, values) in fields.iter().zip(array.as_struct().columns()) {
-                let mine = writers.by_ref().take(leaves(inner.data_type())).collect();
-                match Sparse::new(inner, values, Some((field, nulls)), mine) {
-                    Ok(column) => few.push(column),
-                    Err(mine) => dense.push((inner.clone(), values.clone(), mine)),
-                }
-            }
-            parts.push(Part::Sparse(few));
-            let at_once = if threads > 1 { 1 } else { dense.len().max(1) };
-            let mut dense = dense.into_iter().peekable();
-            while dense.peek().is_some() {
-                parts.push(of_struct(field, nulls, dense.by_ref().take(at_once))?);
-            }
+        let DataType::Struct(fields) = field.data_type() else {
+            parts.push(part(field, array, &top, &mut writers, |array| Ok((field.clone(), array)))?);
             continue;
-        }
-        let mine = writers.by_ref().take(leaves(field.data_type())).collect();
-        match Sparse::new(field, array, None, mine) {
-            Ok(column) => few.push(column),
-            Err(mine) => parts.push(Part::Dense(field.clone(), array.clone(), mine)),
+        };
+        let parent = Parent::new(array.nulls().cloned());
+        for (inner, values) in fields.iter().zip(array.as_struct().columns()) {
+            let alone = |values| {
+                let fields = Fields::from(vec![inner.clone()]);
+                let array = StructArray::try_new(fields, vec![values], array.nulls().cloned())?;
+                let field = Field::new(field.name(), array.data_type().clone(), field.is_nullable());
+                Ok((Arc::new(field), Arc::new(array) as ArrayRef))
+            };
+            parts.push(part(inner, values, &parent, &mut writers, alone)?);
         }
     }
-    parts.push(Part::Sparse(few));
     Ok(parts)
 }
 
-/// Some fields of a struct.
-fn of_struct<'a>(
-    of: &FieldRef,
-    nulls: Option<&NullBuffer>,
-    some: impl Iterator<Item = (FieldRef, ArrayRef, Writers<'a>)>,
+/// A column or a field, with the next writers. `whole` makes of it what the `parquet` crate takes.
+fn part<'a>(
+    field: &Field,
+    array: &ArrayRef,
+    parent: &Arc<Parent>,
+    writers: &mut std::slice::IterMut<'a, Writer>,
+    whole: impl FnOnce(ArrayRef) -> Result<(FieldRef, ArrayRef), ArrowError>,
 ) -> Result<Part<'a>, ArrowError> {
-    let (mut fields, mut arrays, mut writers) = (Vec::new(), Vec::new(), Vec::new());
-    for (field, array, mine) in some {
-        fields.push(field);
-        arrays.push(array);
-        writers.extend(mine);
+    let mut others = Vec::new();
+    for writer in writers.by_ref().take(leaves(field.data_type())) {
+        match writer {
+            Writer::Ours(chunk) => return Ok(Part::Ours(Leaf::new(array.clone(), parent.clone()), chunk)),
+            Writer::Other(writer) => others.push(&mut **writer),
+        }
     }
-    let array = StructArray::try_new(Fields::from(fields), arrays, nulls.cloned())?;
-    let field = Field::new(of.name(), array.data_type().clone(), of.is_nullable());
-    Ok(Part::Dense(Arc::new(field), Arc::new(array), writers))
+    let (field, array) = whole(array.clone())?;
+    Ok(Part::Other(field, array, others))
 }
 
 /// How many Parquet leaves a type has.

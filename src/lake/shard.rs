@@ -321,10 +321,10 @@ impl LakeShard {
         let open = &self.open.files[file];
         let (table, rules, current) = (open.table.clone(), open.rules.clone(), open.rows.schema().clone());
         debug_assert!(self.plan.is_none());
-        let mut found = Vec::new();
+        let (mut found, mut marks) = (Vec::new(), Marks::default());
         look_for_new(change, &current, &rules, &mut found);
         for record in ahead {
-            if let Ok(other) = envelope::read(&record.payload, record.channel)
+            if let Ok(other) = envelope::read_marked(&record.payload, record.channel, &mut marks)
                 && (record.table.is_some() || self.table.is_some() || other.table.as_deref() == Some(&*table))
             {
                 look_for_new(&other, &current, &rules, &mut found);

@@ -20,6 +20,7 @@ use super::{
 use crate::BoxFuture;
 use crate::change::{Channel, Position, Record, SequenceNumber};
 use crate::clock::Clock;
+use crate::decode::json::Marks;
 
 /// How much of a file of lines is read at once.
 const CHUNK: usize = 1 << 20;
@@ -100,7 +101,8 @@ impl FileStream {
     /// other content under the same name is another stream.
     fn open(path: PathBuf, clock: Clock) -> Result<Arc<dyn StreamApi>, StreamError> {
         let head = read_line(&path, 0)?;
-        let lines = head.len() == file_size(&path)? as usize || unwrap::changes(&Bytes::from(head.clone())).is_ok();
+        let lines = head.len() == file_size(&path)? as usize
+            || unwrap::changes(&Bytes::from(head.clone()), &mut Marks::default()).is_ok();
         let content = if lines { head } else { read_document(&path)? };
         let digest: String = Sha256::digest(&content).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
@@ -122,11 +124,11 @@ impl FileStream {
         };
         let chunk = Bytes::from(chunk);
         let mut page = Place { ..place };
-        let mut records = Vec::new();
+        let (mut records, mut marks) = (Vec::new(), Marks::default());
         let documents: Vec<Bytes> = if lines { split_lines(&chunk) } else { vec![chunk.clone()] };
         for document in documents {
             if !document.iter().all(u8::is_ascii_whitespace) {
-                match unwrap::changes(&document) {
+                match unwrap::changes(&document, &mut marks) {
                     Ok(found) => {
                         for change in found {
                             page.ordinal += 1;

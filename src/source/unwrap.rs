@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::kpl;
 use crate::change::TableName;
-use crate::decode::json::{Cursor, Elements, Malformed, Members};
+use crate::decode::json::{Cursor, Elements, Malformed, Marks, Members};
 
 /// One change found in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,63 +17,86 @@ pub struct Found {
 }
 
 /// All changes of the JSON document that `bytes` is. An element that is none of the known shapes is answered as it is:
-/// it will turn out to be no change, and be kept as such.
-pub fn changes(bytes: &Bytes) -> Result<Vec<Found>, Malformed> {
+/// it will turn out to be no change, and be kept as such. `marks` is scratch space.
+pub fn changes(bytes: &Bytes, marks: &mut Marks) -> Result<Vec<Found>, Malformed> {
     let text = simdutf8::basic::from_utf8(bytes).map_err(|_| Malformed { at: 0, what: "it is not UTF-8 text" })?;
-    let mut cursor = Cursor::new(text);
-    let mut found = Vec::new();
-    document(bytes, &mut cursor, None, &mut found)?;
+    let mut cursor = if marks.read(bytes) { Cursor::marked(text, marks) } else { Cursor::new(text) };
+    let mut unwrap = Unwrap { bytes, found: Vec::new() };
+    unwrap.document(&mut cursor, None, Check::Now)?;
     cursor.end()?;
-    Ok(found)
+    Ok(unwrap.found)
 }
 
-fn document<'a>(
-    bytes: &Bytes,
-    cursor: &mut Cursor<'a>,
-    table: Option<&TableName>,
-    found: &mut Vec<Found>,
-) -> Result<(), Malformed> {
-    match cursor.peek() {
-        Some(b'[') => {
-            let mut elements = Elements::open(cursor)?;
-            while elements.next(cursor)? {
-                element(bytes, cursor.value()?, table, found)?;
-            }
-            Ok(())
+/// Whether what a cursor walks is known to be JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    Now,
+    Done,
+}
+
+impl Check {
+    /// Takes any value.
+    fn value<'a>(self, cursor: &mut Cursor<'a>) -> Result<&'a str, Malformed> {
+        match self {
+            Self::Now => cursor.value(),
+            Self::Done => cursor.value_unchecked(),
         }
-        _ => element(bytes, cursor.value()?, table, found),
     }
 }
 
-fn element(bytes: &Bytes, text: &str, table: Option<&TableName>, found: &mut Vec<Found>) -> Result<(), Malformed> {
-    match Shape::of(text)? {
-        Shape::Page { records, table: named } => {
-            document(bytes, &mut Cursor::new(records), named.as_ref().or(table), found)
+/// A document, and what has been found in it.
+struct Unwrap<'a> {
+    bytes: &'a Bytes,
+    found: Vec<Found>,
+}
+
+impl Unwrap<'_> {
+    /// Takes an element or an array of elements.
+    fn document(&mut self, cursor: &mut Cursor<'_>, table: Option<&TableName>, check: Check) -> Result<(), Malformed> {
+        if cursor.peek() != Some(b'[') {
+            return self.element(cursor, table, check);
         }
-        Shape::Kinesis { data } => {
-            let Some(data) = data.and_then(|data| base64_simd::STANDARD.decode_to_vec(data).ok()) else {
-                found.push(Found { payload: bytes.slice_ref(text.as_bytes()), table: table.cloned() });
-                return Ok(());
-            };
-            let data = Bytes::from(data);
-            match kpl::deaggregate(&data) {
-                Some(users) => {
-                    found.extend(users.into_iter().map(|user| Found { payload: user.data, table: table.cloned() }));
-                }
-                None => found.push(Found { payload: data, table: table.cloned() }),
+        let mut elements = Elements::open(cursor)?;
+        while elements.next(cursor)? {
+            self.element(cursor, table, check)?;
+        }
+        Ok(())
+    }
+
+    fn element(&mut self, cursor: &mut Cursor<'_>, table: Option<&TableName>, check: Check) -> Result<(), Malformed> {
+        let is_object = cursor.peek() == Some(b'{');
+        let start = cursor.offset();
+        let shape = if is_object {
+            Shape::take(cursor, check)?
+        } else {
+            check.value(cursor)?;
+            Shape::Other
+        };
+        let whole = self.bytes.slice(start..cursor.offset());
+        match shape {
+            // By now its inside has been walked.
+            Shape::Page { mut records, table: named } => {
+                return self.document(&mut records, named.as_ref().or(table), Check::Done);
             }
-            Ok(())
+            Shape::Kinesis { data } => {
+                let Some(data) = data.and_then(|data| base64_simd::STANDARD.decode_to_vec(data).ok()) else {
+                    self.found.push(Found { payload: whole, table: table.cloned() });
+                    return Ok(());
+                };
+                let data = Bytes::from(data);
+                let all = kpl::deaggregate(&data);
+                let all = all.map_or_else(|| vec![data], |users| users.into_iter().map(|user| user.data).collect());
+                self.found.extend(all.into_iter().map(|payload| Found { payload, table: table.cloned() }));
+            }
+            Shape::Other => self.found.push(Found { payload: whole, table: table.cloned() }),
         }
-        Shape::Other => {
-            found.push(Found { payload: bytes.slice_ref(text.as_bytes()), table: table.cloned() });
-            Ok(())
-        }
+        Ok(())
     }
 }
 
 enum Shape<'a> {
-    /// `{"Records":[…]}`.
-    Page { records: &'a str, table: Option<TableName> },
+    /// `{"Records":[…]}`, and a cursor at the array.
+    Page { records: Cursor<'a>, table: Option<TableName> },
     /// `{"kinesis":{"data":…}}` or `{"Data":…,"SequenceNumber":…}`, with the base64 text if there is one.
     Kinesis { data: Option<&'a str> },
     /// A change, or something else.
@@ -81,28 +104,34 @@ enum Shape<'a> {
 }
 
 impl<'a> Shape<'a> {
-    fn of(text: &'a str) -> Result<Self, Malformed> {
-        let mut cursor = Cursor::new(text);
-        if cursor.peek() != Some(b'{') {
-            return Ok(Self::Other);
-        }
-        let (mut records, mut table, mut kinesis, mut data, mut sequence) = (None, None, None, None, false);
-        let mut members = Members::open(&mut cursor)?;
-        while let Some(name) = members.next(&mut cursor)? {
+    /// Takes an object.
+    fn take(cursor: &mut Cursor<'a>, check: Check) -> Result<Self, Malformed> {
+        let (mut records, mut table, mut kinesis, mut data) = (None, None, None, None);
+        let (mut is_change, mut sequence) = (false, false);
+        let mut members = Members::open(cursor)?;
+        while let Some(name) = members.next(cursor)? {
             match (name.raw, cursor.peek()) {
-                ("dynamodb", _) => return Ok(Self::Other),
-                ("Records", Some(b'[')) => records = Some(cursor.value()?),
-                ("StreamArn", Some(b'"')) => table = table_of_arn(cursor.string()?.raw),
-                ("kinesis", Some(b'{')) => kinesis = Some(inner_data(cursor.value()?)?),
-                ("Data", Some(b'"')) => data = Some(cursor.string()?.raw),
-                ("SequenceNumber", _) => {
-                    sequence = true;
-                    cursor.value()?;
+                ("dynamodb", _) => is_change = true,
+                ("Records", Some(b'[')) => records = Some(cursor.clone()),
+                ("StreamArn", Some(b'"')) => {
+                    table = table_of_arn(cursor.string()?.raw);
+                    continue;
                 }
-                _ => drop(cursor.value()?),
+                ("kinesis", Some(b'{')) => {
+                    kinesis = Some(inner_data(cursor, check)?);
+                    continue;
+                }
+                ("Data", Some(b'"')) => {
+                    data = Some(cursor.string()?.raw);
+                    continue;
+                }
+                ("SequenceNumber", _) => sequence = true,
+                _ => {}
             }
+            check.value(cursor)?;
         }
         Ok(match (records, kinesis, data) {
+            _ if is_change => Self::Other,
             (Some(records), _, _) => Self::Page { records, table },
             (_, Some(data), _) => Self::Kinesis { data },
             (_, _, Some(data)) if sequence => Self::Kinesis { data: Some(data) },
@@ -111,14 +140,13 @@ impl<'a> Shape<'a> {
     }
 }
 
-fn inner_data(kinesis: &str) -> Result<Option<&str>, Malformed> {
-    let mut cursor = Cursor::new(kinesis);
-    let mut members = Members::open(&mut cursor)?;
+fn inner_data<'a>(cursor: &mut Cursor<'a>, check: Check) -> Result<Option<&'a str>, Malformed> {
+    let mut members = Members::open(cursor)?;
     let mut data = None;
-    while let Some(name) = members.next(&mut cursor)? {
+    while let Some(name) = members.next(cursor)? {
         match (name.raw, cursor.peek()) {
             ("data", Some(b'"')) => data = Some(cursor.string()?.raw),
-            _ => drop(cursor.value()?),
+            _ => drop(check.value(cursor)?),
         }
     }
     Ok(data)
@@ -134,7 +162,7 @@ mod tests {
     use super::*;
 
     fn count(document: &str) -> usize {
-        changes(&Bytes::from(document.to_owned())).unwrap().len()
+        changes(&Bytes::from(document.to_owned()), &mut Marks::default()).unwrap().len()
     }
 
     #[test]
@@ -151,7 +179,7 @@ mod tests {
     #[test]
     fn kinesis_records_are_taken_out_of_their_base64_and_aggregates() {
         let page = include_str!("../../tests/fixtures/kinesis_getrecords_page.json");
-        let found = changes(&Bytes::from(page)).unwrap();
+        let found = changes(&Bytes::from(page), &mut Marks::default()).unwrap();
         // A plain one, three of an aggregate, the broken aggregate whole, and one that is not JSON.
         assert_eq!(found.len(), 6);
         assert_eq!(&found[1].payload[..], b"{\"n\":1}");
@@ -161,12 +189,23 @@ mod tests {
     #[test]
     fn a_page_may_name_its_table() {
         let page = r#"{"Records":[{"eventName":"REMOVE","dynamodb":{}}],"StreamArn":"arn:aws:dynamodb:eu:1:table/Reply/stream/x"}"#;
-        assert_eq!(changes(&Bytes::from(page)).unwrap()[0].table.as_deref(), Some("Reply"));
+        assert_eq!(changes(&Bytes::from(page), &mut Marks::default()).unwrap()[0].table.as_deref(), Some("Reply"));
     }
 
     #[test]
     fn what_is_not_json_is_told_where() {
-        let error = changes(&Bytes::from_static(b"{\"a\":1,}")).unwrap_err();
+        let error = changes(&Bytes::from_static(b"{\"a\":1,}"), &mut Marks::default()).unwrap_err();
         assert_eq!((error.at, error.what), (7, "expected a string"));
+    }
+
+    #[test]
+    fn what_is_broken_deep_inside_is_told_where() {
+        for (broken, at) in [
+            (r#"[{"Records":[{"dynamodb":{"NewImage":{"a":{"N":oops}}}}]}]"#, 47),
+            (r#"{"Records":[{"dynamodb":{}},{"kinesis":{"data":"e30=","x":01}}]}"#, 59),
+        ] {
+            let error = changes(&Bytes::from(broken), &mut Marks::default()).unwrap_err();
+            assert_eq!(error.at, at, "{error}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::change::SequenceNumber;
+use crate::decode::json::Marks;
 use crate::decode::number;
 use crate::handler::dead_letter::DeadLetter;
 use crate::lake::range::Range;
@@ -67,7 +68,7 @@ pub fn kpl(data: &[u8]) {
 /// A document of a recorded file: every change of it is a part of it, or was base64 in it.
 pub fn recorded(data: &[u8]) {
     let document = Bytes::copy_from_slice(data);
-    for found in unwrap::changes(&document).unwrap_or_default() {
+    for found in unwrap::changes(&document, &mut Marks::default()).unwrap_or_default() {
         assert!(found.payload.len() <= document.len());
     }
 }

@@ -1,0 +1,432 @@
+//! How do values of each type become the body of a page?
+
+use std::cmp::Ordering;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::{DataType, TimeUnit};
+use parquet::basic::{Encoding, Type};
+use parquet::schema::types::ColumnDescriptor;
+
+use super::bounds::{Bounds, Order};
+use super::dictionary::Dictionary;
+use super::pack::{put_differences, put_keys, width_of};
+
+/// The values of an arrow array, as their Parquet column wants them.
+pub(super) enum Values<'a> {
+    Bytes(Bytes<'a>),
+    /// Decimals as big-endian bytes.
+    Decimals(Decimals<'a>),
+    /// Numbers in eight bytes, decimals of up to 18 digits among them.
+    Longs(&'a [i64]),
+    LongDecimals(LongDecimals<'a>),
+    Ints(&'a [i32]),
+    IntDecimals(IntDecimals<'a>),
+    Doubles(&'a [f64]),
+    Bools(&'a BooleanBuffer),
+}
+
+pub(super) struct Bytes<'a> {
+    pub(super) offsets: &'a [i32],
+    data: &'a [u8],
+}
+
+pub(super) struct Decimals<'a> {
+    values: &'a [i128],
+    /// Where the bytes begin that count.
+    skipped: usize,
+}
+
+pub(super) struct LongDecimals<'a>(&'a [i128]);
+pub(super) struct IntDecimals<'a>(&'a [i128]);
+
+/// How values of a column compare; `None` if such columns are left to others.
+pub(super) fn order(data_type: &DataType, column: &ColumnDescriptor) -> Option<Order> {
+    Some(match (data_type, column.physical_type()) {
+        (DataType::Utf8, Type::BYTE_ARRAY) => Order::Bytes { text: true },
+        (DataType::Binary, Type::BYTE_ARRAY) | (DataType::Boolean, Type::BOOLEAN) => Order::Bytes { text: false },
+        (DataType::Decimal128(..), Type::FIXED_LEN_BYTE_ARRAY) => Order::BigEndian,
+        (DataType::Decimal128(..) | DataType::Int32, Type::INT32) => Order::Int32,
+        (DataType::Decimal128(..) | DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _), Type::INT64) => {
+            Order::Int64
+        }
+        (DataType::Float64, Type::DOUBLE) => Order::Double,
+        _ => return None,
+    })
+}
+
+impl<'a> Values<'a> {
+    /// `None` for arrays that [`order`] does not know.
+    pub(super) fn of(array: &'a ArrayRef, column: &ColumnDescriptor) -> Option<Self> {
+        Some(match (array.data_type(), column.physical_type()) {
+            (DataType::Utf8, _) => {
+                let array = array.as_string::<i32>();
+                Self::Bytes(Bytes { offsets: array.value_offsets(), data: array.value_data() })
+            }
+            (DataType::Binary, _) => {
+                let array = array.as_binary::<i32>();
+                Self::Bytes(Bytes { offsets: array.value_offsets(), data: array.value_data() })
+            }
+            (DataType::Decimal128(..), physical) => {
+                let values = &**array.as_primitive::<Decimal128Type>().values();
+                match physical {
+                    Type::INT32 => Self::IntDecimals(IntDecimals(values)),
+                    Type::INT64 => Self::LongDecimals(LongDecimals(values)),
+                    _ => Self::Decimals(Decimals {
+                        values,
+                        skipped: 16_usize.checked_sub(column.type_length() as usize)?,
+                    }),
+                }
+            }
+            (DataType::Int32, _) => Self::Ints(array.as_primitive::<Int32Type>().values()),
+            (DataType::Int64, _) => Self::Longs(array.as_primitive::<Int64Type>().values()),
+            (DataType::Timestamp(TimeUnit::Microsecond, _), _) => {
+                Self::Longs(array.as_primitive::<TimestampMicrosecondType>().values())
+            }
+            (DataType::Float64, _) => Self::Doubles(array.as_primitive::<Float64Type>().values()),
+            (DataType::Boolean, _) => Self::Bools(array.as_boolean().values()),
+            _ => return None,
+        })
+    }
+
+    /// The bytes of values before `row`, to see how many fit a page: those of variable length only.
+    pub(super) fn offsets(&self) -> Option<&'a [i32]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes.offsets),
+            _ => None,
+        }
+    }
+
+    /// Appends those of `present` to a page's body. Without a dictionary they are encoded as `encoding` says, if they
+    /// can be; answers how they were, and their bounds.
+    pub(super) fn put(
+        &self,
+        present: &[u32],
+        encoding: Encoding,
+        dictionary: Option<&mut Dictionary>,
+        keys: &mut Vec<u32>,
+        out: &mut Vec<u8>,
+    ) -> (Encoding, Option<Bounds>) {
+        let Some(dictionary) = dictionary else { return self.put_each(present, encoding, out) };
+        let bounds = match self {
+            Self::Bytes(values) => put_known(values, present, dictionary, keys),
+            Self::Decimals(values) => put_known(values, present, dictionary, keys),
+            Self::Longs(values) => put_known(*values, present, dictionary, keys),
+            Self::LongDecimals(values) => put_known(values, present, dictionary, keys),
+            Self::Ints(values) => put_known(*values, present, dictionary, keys),
+            Self::IntDecimals(values) => put_known(values, present, dictionary, keys),
+            Self::Doubles(values) => put_known(*values, present, dictionary, keys),
+            Self::Bools(_) => return self.put_each(present, encoding, out),
+        };
+        let width = width_of((dictionary.len() as u64).saturating_sub(1)).max(1);
+        out.push(width as u8);
+        put_keys(keys, width, out);
+        (Encoding::RLE_DICTIONARY, bounds)
+    }
+
+    fn put_each(&self, present: &[u32], encoding: Encoding, out: &mut Vec<u8>) -> (Encoding, Option<Bounds>) {
+        match self {
+            Self::Bytes(values) => values.put(present, encoding, out),
+            Self::Decimals(values) => (Encoding::PLAIN, put_plain(values, present, out)),
+            Self::Longs(values) => put_numbers(*values, present, encoding, out),
+            Self::LongDecimals(values) => put_numbers(values, present, encoding, out),
+            Self::Ints(values) => put_numbers(*values, present, encoding, out),
+            Self::IntDecimals(values) => put_numbers(values, present, encoding, out),
+            Self::Doubles(values) => (Encoding::PLAIN, put_plain(*values, present, out)),
+            Self::Bools(values) => (Encoding::PLAIN, put_bools(values, present, out)),
+        }
+    }
+}
+
+/// Values of one type.
+trait Source {
+    type Item: Copy + PartialOrd;
+    type Plain: AsRef<[u8]>;
+
+    fn at(&self, row: u32) -> Self::Item;
+
+    /// As Parquet writes it plain, without a length.
+    fn plain(&self, item: Self::Item) -> Self::Plain;
+}
+
+/// Whole numbers.
+trait Whole: Source {
+    /// Whether they are of 32 bits.
+    const NARROW: bool;
+
+    fn long(item: Self::Item) -> i64;
+}
+
+impl<'a> Source for Bytes<'a> {
+    type Item = &'a [u8];
+    type Plain = &'a [u8];
+
+    #[inline]
+    fn at(&self, row: u32) -> &'a [u8] {
+        &self.data[self.offsets[row as usize] as usize..self.offsets[row as usize + 1] as usize]
+    }
+
+    #[inline]
+    fn plain(&self, item: &'a [u8]) -> &'a [u8] {
+        item
+    }
+}
+
+/// A decimal's big-endian bytes, of which the last ones count.
+struct BigEndian([u8; 16], usize);
+
+impl AsRef<[u8]> for BigEndian {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        &self.0[self.1..]
+    }
+}
+
+impl Source for Decimals<'_> {
+    type Item = i128;
+    type Plain = BigEndian;
+
+    #[inline]
+    fn at(&self, row: u32) -> i128 {
+        self.values[row as usize]
+    }
+
+    #[inline]
+    fn plain(&self, item: i128) -> BigEndian {
+        BigEndian(item.to_be_bytes(), self.skipped)
+    }
+}
+
+macro_rules! numbers {
+    ($source:ty, $item:ty, $self:ident, $row:ident, $at:expr) => {
+        impl Source for $source {
+            type Item = $item;
+            type Plain = [u8; size_of::<$item>()];
+
+            #[inline]
+            fn at(&self, row: u32) -> $item {
+                let ($self, $row) = (self, row as usize);
+                $at
+            }
+
+            #[inline]
+            fn plain(&self, item: $item) -> Self::Plain {
+                item.to_le_bytes()
+            }
+        }
+
+        impl Whole for $source {
+            const NARROW: bool = size_of::<$item>() == 4;
+
+            #[inline]
+            fn long(item: $item) -> i64 {
+                item.into()
+            }
+        }
+    };
+}
+
+numbers!([i64], i64, values, row, values[row]);
+numbers!([i32], i32, values, row, values[row]);
+numbers!(LongDecimals<'_>, i64, values, row, values.0[row] as i64);
+numbers!(IntDecimals<'_>, i32, values, row, values.0[row] as i32);
+
+/// A double by its place in IEEE 754's total order, in which -0 is below 0: the one that footers name.
+#[derive(Clone, Copy, PartialEq)]
+struct Double(f64);
+
+impl PartialOrd for Double {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.0.total_cmp(&other.0))
+    }
+}
+
+impl Source for [f64] {
+    type Item = Double;
+    type Plain = [u8; 8];
+
+    fn at(&self, row: u32) -> Double {
+        Double(self[row as usize])
+    }
+
+    fn plain(&self, item: Double) -> [u8; 8] {
+        item.0.to_le_bytes()
+    }
+}
+
+/// The least and the greatest value so far.
+struct Extremes<T>(Option<(T, T)>);
+
+impl<T: Copy + PartialOrd> Extremes<T> {
+    #[inline]
+    fn take(&mut self, item: T) {
+        match &mut self.0 {
+            Some((least, greatest)) => {
+                if item < *least {
+                    *least = item;
+                } else if item > *greatest {
+                    *greatest = item;
+                }
+            }
+            none => *none = Some((item, item)),
+        }
+    }
+
+    fn bounds<S: Source<Item = T> + ?Sized>(self, source: &S) -> Option<Bounds> {
+        let bytes = |item| source.plain(item).as_ref().to_vec();
+        self.0.map(|(least, greatest)| Bounds { least: bytes(least), greatest: bytes(greatest) })
+    }
+}
+
+/// Finds the numbers that values have in a dictionary.
+fn put_known<S: Source + ?Sized>(
+    source: &S,
+    present: &[u32],
+    dictionary: &mut Dictionary,
+    keys: &mut Vec<u32>,
+) -> Option<Bounds> {
+    keys.clear();
+    dictionary.turn_page();
+    let mut extremes = Extremes(None);
+    for &row in present {
+        let item = source.at(row);
+        let (key, is_first) = dictionary.key(source.plain(item).as_ref());
+        if is_first {
+            extremes.take(item);
+        }
+        keys.push(key);
+    }
+    extremes.bounds(source)
+}
+
+/// Values of a fixed length, one behind the other.
+fn put_plain<S: Source + ?Sized>(source: &S, present: &[u32], out: &mut Vec<u8>) -> Option<Bounds> {
+    let mut extremes = Extremes(None);
+    for &row in present {
+        let item = source.at(row);
+        extremes.take(item);
+        out.extend_from_slice(source.plain(item).as_ref());
+    }
+    extremes.bounds(source)
+}
+
+fn put_numbers<S: Whole + ?Sized>(
+    source: &S,
+    present: &[u32],
+    encoding: Encoding,
+    out: &mut Vec<u8>,
+) -> (Encoding, Option<Bounds>) {
+    if encoding != Encoding::DELTA_BINARY_PACKED {
+        return (Encoding::PLAIN, put_plain(source, present, out));
+    }
+    let mut extremes = Extremes(None);
+    present.iter().for_each(|&row| extremes.take(source.at(row)));
+    put_differences(present.iter().map(|&row| S::long(source.at(row))), S::NARROW, out);
+    (encoding, extremes.bounds(source))
+}
+
+fn put_bools(values: &BooleanBuffer, present: &[u32], out: &mut Vec<u8>) -> Option<Bounds> {
+    let mut set = 0;
+    for eight in present.chunks(8) {
+        let bits = eight.iter().enumerate().map(|(at, &row)| u8::from(values.value(row as usize)) << at);
+        let byte = bits.fold(0, |byte, bit| byte | bit);
+        set += byte.count_ones() as usize;
+        out.push(byte);
+    }
+    let bounds = || Bounds { least: vec![u8::from(set == present.len())], greatest: vec![u8::from(set > 0)] };
+    (!present.is_empty()).then(bounds)
+}
+
+impl Bytes<'_> {
+    fn put(&self, present: &[u32], encoding: Encoding, out: &mut Vec<u8>) -> (Encoding, Option<Bounds>) {
+        match encoding {
+            Encoding::DELTA_LENGTH_BYTE_ARRAY => {
+                put_differences(self.lengths(present), true, out);
+                self.put_whole(present, out);
+            }
+            Encoding::DELTA_BYTE_ARRAY => self.put_differing(present, out),
+            _ => {
+                for &row in present {
+                    let value = self.at(row);
+                    out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+                    out.extend_from_slice(value);
+                }
+                return (Encoding::PLAIN, self.bounds(present));
+            }
+        }
+        (encoding, self.bounds(present))
+    }
+
+    fn lengths(&self, present: &[u32]) -> impl ExactSizeIterator<Item = i64> {
+        present.iter().map(|&row| i64::from(self.offsets[row as usize + 1] - self.offsets[row as usize]))
+    }
+
+    /// The bytes of all values: at once, if rows without one have no bytes either.
+    fn put_whole(&self, present: &[u32], out: &mut Vec<u8>) {
+        let (Some(&first), Some(&last)) = (present.first(), present.last()) else { return };
+        let (from, to) = (self.offsets[first as usize], self.offsets[last as usize + 1]);
+        if self.lengths(present).sum::<i64>() == i64::from(to - from) {
+            out.extend_from_slice(&self.data[from as usize..to as usize]);
+        } else {
+            present.iter().for_each(|&row| out.extend_from_slice(self.at(row)));
+        }
+    }
+
+    /// DELTA_BYTE_ARRAY: how many bytes each has in common with the one before it, and the rest.
+    fn put_differing(&self, present: &[u32], out: &mut Vec<u8>) {
+        let mut before: &[u8] = &[];
+        let shared: Vec<u32> = present
+            .iter()
+            .map(|&row| {
+                let value = self.at(row);
+                let shared = shared(before, value);
+                before = value;
+                shared
+            })
+            .collect();
+        let suffix = |(&row, &shared): (&u32, &u32)| &self.at(row)[shared as usize..];
+        put_differences(shared.iter().map(|&shared| i64::from(shared)), true, out);
+        put_differences(present.iter().zip(&shared).map(|pair| suffix(pair).len() as i64), true, out);
+        present.iter().zip(&shared).for_each(|pair| out.extend_from_slice(suffix(pair)));
+    }
+
+    fn bounds(&self, present: &[u32]) -> Option<Bounds> {
+        let (&first, rest) = present.split_first()?;
+        let (mut least, mut greatest) = (self.at(first), self.at(first));
+        let (mut low, mut high) = (beginning(least), beginning(greatest));
+        for &row in rest {
+            let value = self.at(row);
+            // Mostly the first bytes tell.
+            let begin = beginning(value);
+            if begin <= low && value < least {
+                (least, low) = (value, begin);
+            } else if begin >= high && value > greatest {
+                (greatest, high) = (value, begin);
+            }
+        }
+        Some(Bounds { least: least.to_vec(), greatest: greatest.to_vec() })
+    }
+}
+
+/// The first eight bytes, as a number that compares like them.
+#[inline]
+fn beginning(value: &[u8]) -> u64 {
+    match value.first_chunk() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => {
+            let mut bytes = [0; 8];
+            bytes[..value.len()].copy_from_slice(value);
+            u64::from_be_bytes(bytes)
+        }
+    }
+}
+
+/// How many bytes two values begin with alike.
+fn shared(one: &[u8], other: &[u8]) -> u32 {
+    let (ones, others) = (one.as_chunks::<8>().0, other.as_chunks::<8>().0);
+    let words = ones.iter().zip(others).take_while(|(a, b)| a == b).count() * 8;
+    let bytes = one[words..].iter().zip(&other[words..]).take_while(|(a, b)| a == b).count();
+    (words + bytes) as u32
+}
