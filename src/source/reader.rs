@@ -222,6 +222,11 @@ impl ShardReader {
                 tracing::warn!(shard = %self.shard, "the oldest record was trimmed while it was asked for; asking again");
                 self.back_off("trimmed at the beginning").await;
             }
+            // This gap is known already; of what follows it, the oldest record was asked for.
+            StreamError::Trimmed if self.skipping => {
+                self.iterator = None;
+                self.back_off("trimmed behind a gap").await;
+            }
             StreamError::Trimmed => {
                 let behind = self.last.map_or("at its beginning".to_owned(), |last| format!("behind {last}"));
                 self.iterator = None;
