@@ -51,7 +51,7 @@ async fn one_process_at_a_time_and_the_second_is_told_who_holds_it() {
     let folder = tempfile::tempdir().unwrap();
     let state = open(&folder);
     state.save(&key("a"), &at(1, 1)).await.unwrap();
-    let text = fatal(FolderState::open(folder.path(), "second"));
+    let Err(StateError::Held(text)) = FolderState::open(folder.path(), "second") else { panic!("a second process") };
     assert!(text.contains("is held by process 1234 on somewhere since today; stop it or use another"), "{text}");
 
     let reader = FolderState::open_read_only(folder.path());
