@@ -27,6 +27,11 @@ use super::side_by_side::side_by_side;
 /// The zstd level: the first is several times faster than the usual third and a few per cent larger.
 pub(super) const ZSTD_LEVEL: i32 = 1;
 
+/// Who wrote a file, in the form that parquet-java takes apart (`VersionParser`). What it can't, it takes for an old writer of
+/// its own, whose delta encodings must not be split (PARQUET-246) and whose statistics are not to be believed: Spark then
+/// refuses the file wherever it does not read in vectors, and skips nothing anywhere.
+const WRITER: &str = concat!("watershed version ", env!("CARGO_PKG_VERSION"));
+
 /// The most rows of a row group. Encoded columns of a row group stay in memory until it is complete.
 const ROW_GROUP_ROWS: usize = 1_000_000;
 
@@ -145,7 +150,7 @@ fn properties(
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_created_by(concat!("watershed ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_created_by(WRITER.to_owned())
         .set_key_value_metadata(Some(
             notes.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone())).collect(),
         ));
@@ -376,6 +381,11 @@ mod tests {
             .collect();
         assert_eq!(sorted, ["zone"]);
         assert_eq!(leaves.column(0).path().string(), "_op");
+        let writer = metadata.file_metadata().created_by().unwrap();
+        assert!(
+            writer.strip_prefix("watershed version ").is_some_and(|number| number.split('.').count() == 3),
+            "{writer}"
+        );
         assert_eq!(leaves.column(9).path().string(), "m.y.list.element.p");
     }
 }
