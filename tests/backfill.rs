@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::harness::exports::{captured, generated, lines_of};
 use crate::harness::lake::walk;
 use crate::harness::servers::DynamoDbLocal;
-use crate::harness::{Work, now, rest, show, tools, wait_for};
+use crate::harness::{LIMIT, Work, now, rest, show, tools, wait_for};
 
 /// A pipeline that knows its keys, so that an export needs no service at all.
 const OFFLINE: &str = r#"
@@ -264,9 +264,7 @@ fn killed_under_writes_the_lake_ends_equal_to_the_table_and_so_does_a_second_bac
 fn a_daemon_that_tails_is_the_tail_of_a_backfill() {
     let live = Live::start(800);
     let mut daemon = live.work.spawn(&["run", "live.toml"]);
-    wait_for("the daemon's first range", Duration::from_secs(120), || {
-        live.work.path("lake/_watershed/ranges").exists().then_some(())
-    });
+    wait_for("the daemon's first range", LIMIT, || live.work.path("lake/_watershed/ranges").exists().then_some(()));
     let stop = live.work.path("stop");
     let churn = live.churn(&["--rate", "100", "--stop", stop.to_str().unwrap()]);
     let said = live.backfill(1, 7);

@@ -32,7 +32,7 @@ path = "LAKE"
 roll = { rows = 150 }
 "#;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(tools().repository(&format!("tests/fixtures/{name}"))).unwrap()

@@ -70,7 +70,7 @@ def main():
 
     version = 1_000_000_000
     began, written = time.monotonic(), 0
-    while written == 0 or not pathlib.Path(options.stop).exists():
+    while written < 50 or not pathlib.Path(options.stop).exists():
         keys = {f"item-{r.randrange(int(options.load * 1.1) + 1)}" for _ in range(25)}
         # In one second: an item is changed twice, deleted, or deleted and made again.
         twice = {key for key in keys if r.random() < 0.3}
