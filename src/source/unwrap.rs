@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::kpl;
 use crate::change::TableName;
-use crate::decode::json::{Cursor, Elements, Malformed, Marks, Members};
+use crate::decode::json::{Cursor, Elements, Malformed, Marks, Members, Track};
 
 /// One change found in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,13 +18,30 @@ pub struct Found {
 
 /// All changes of the JSON document that `bytes` is. An element that is none of the known shapes is answered as it is:
 /// it will turn out to be no change, and be kept as such. `marks` is scratch space.
+///
+/// A change that stands alone is looked at from outside only: who decodes it checks what is inside.
 pub fn changes(bytes: &Bytes, marks: &mut Marks) -> Result<Vec<Found>, Malformed> {
-    let text = simdutf8::basic::from_utf8(bytes).map_err(|_| Malformed { at: 0, what: "it is not UTF-8 text" })?;
-    let mut cursor = if marks.read(bytes) { Cursor::marked(text, marks) } else { Cursor::new(text) };
+    // A line's end would be a control character to its marks.
+    let document = bytes.trim_ascii_end();
+    let text = simdutf8::basic::from_utf8(document).map_err(|_| Malformed { at: 0, what: "it is not UTF-8 text" })?;
+    let mut cursor = if marks.read(document) { Cursor::marked(text, marks) } else { Cursor::new(text) };
+    if cursor.track().is_some_and(is_change) {
+        return Ok(vec![Found { payload: bytes.slice(..document.len()), table: None }]);
+    }
     let mut unwrap = Unwrap { bytes, found: Vec::new() };
     unwrap.document(&mut cursor, None, Check::Now)?;
     cursor.end()?;
     Ok(unwrap.found)
+}
+
+/// Whether all of a text is one change, written without white space.
+fn is_change(track: Track<'_>) -> bool {
+    let mut has_changed = false;
+    let end = track.members(0, |name, at| {
+        has_changed |= name == b"dynamodb" && track.is(at, b'{');
+        track.extent_of_value(at)
+    });
+    has_changed && end == Some(track.bytes().len())
 }
 
 /// Whether what a cursor walks is known to be JSON.
@@ -196,6 +213,21 @@ mod tests {
     fn what_is_not_json_is_told_where() {
         let error = changes(&Bytes::from_static(b"{\"a\":1,}"), &mut Marks::default()).unwrap_err();
         assert_eq!((error.at, error.what), (7, "expected a string"));
+    }
+
+    #[test]
+    fn a_change_that_stands_alone_is_checked_by_who_decodes_it() {
+        for (line, alone) in [
+            (r#"{"eventName":"INSERT","dynamodb":{"NewImage":{"a":{"N":oops}}}}"#, true),
+            (r#"{"eventName":oops,"dynamodb":{}}"#, true),
+            (r#"{"eventName":"INSERT","dynamodb":{}"#, false),
+            (r#"{"eventName":"INSERT","dynamodb":{}}}"#, false),
+            (r#"{"eventName":oops}"#, false),
+        ] {
+            let found = changes(&Bytes::from(format!("{line}\r\n")), &mut Marks::default());
+            let whole = vec![Found { payload: Bytes::from(line), table: None }];
+            assert_eq!(found.ok(), alone.then_some(whole), "{line}");
+        }
     }
 
     #[test]

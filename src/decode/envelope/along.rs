@@ -10,33 +10,8 @@ use crate::decode::json::{Part, Track};
 /// Reads all of a record. `None`: the careful walk must decide.
 pub(super) fn walk(track: Track<'_>) -> Option<Found<'_>> {
     let mut found = Found::default();
-    let end = members(track, 0, |name, at| member(track, &mut found, name, at))?;
+    let end = track.members(0, |name, at| member(track, &mut found, name, at))?;
     (end == track.bytes().len()).then_some(found)
-}
-
-/// Takes the object at an offset, and answers the offset behind it. `each` gets a name and where its value begins, and
-/// says where it ends.
-#[inline]
-fn members<'a>(track: Track<'a>, open: usize, mut each: impl FnMut(&'a [u8], usize) -> Option<usize>) -> Option<usize> {
-    if !track.is(open, b'{') {
-        return None;
-    }
-    let mut at = open + 1;
-    loop {
-        if !track.is(at, b'"') {
-            return None;
-        }
-        let end = track.plain_end(at + 1)?;
-        if !track.is(end + 1, b':') {
-            return None;
-        }
-        let end = each(&track.bytes()[at + 1..end], end + 2)?;
-        match track.bytes().get(end)? {
-            b',' => at = end + 1,
-            b'}' => return Some(end + 1),
-            _ => return None,
-        }
-    }
 }
 
 #[inline]
@@ -70,7 +45,7 @@ fn member<'a>(track: Track<'a>, found: &mut Found<'a>, name: &[u8], at: usize) -
         b"userIdentity" => None,
         b"dynamodb" => {
             found.dynamodb = true;
-            members(track, at, |name, at| change_member(track, found, name, at))
+            track.members(at, |name, at| change_member(track, found, name, at))
         }
         _ => other(track, at),
     }
@@ -112,6 +87,11 @@ fn text(track: Track<'_>, at: usize) -> Option<(&str, usize)> {
 
 /// The offset behind a number.
 fn number(track: Track<'_>, at: usize) -> Option<usize> {
+    let digits = track.bytes()[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let is_whole = matches!(track.bytes().get(at + digits)?, b',' | b'}') && (digits == 1 || !track.is(at, b'0'));
+    if digits > 0 && is_whole {
+        return Some(at + digits);
+    }
     let mut cursor = track.cursor(at);
     cursor.number().ok()?;
     Some(cursor.offset())
@@ -122,6 +102,9 @@ fn number(track: Track<'_>, at: usize) -> Option<usize> {
 fn other(track: Track<'_>, at: usize) -> Option<usize> {
     if track.is(at, b'"') {
         return track.sound_end(at + 1).map(|end| end + 1);
+    }
+    if track.bytes().get(at)?.is_ascii_digit() {
+        return number(track, at);
     }
     let mut cursor = track.cursor(at);
     cursor.value().ok()?;

@@ -6,19 +6,20 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 
+use super::Track;
 use super::block::{Block, Strings};
 
 /// The deepest nesting of brackets that is followed. What is deeper is left to the careful walk, which knows the limit.
 const MAX_DEPTH: i32 = 60;
 
-/// The marks of one text: a word, or what else there is, for 64 bytes. The first byte's bit is the lowest. The memory
-/// serves many texts, one after the other.
+/// The marks of one text. The memory serves many texts, one after the other.
 #[derive(Debug, Default)]
 pub struct Marks {
     /// Quotes that are not escaped.
-    quotes: Vec<u64>,
+    quotes: Bits,
     /// These and all backslashes: where the plain part of a string ends.
-    stops: Vec<u64>,
+    stops: Bits,
+    /// For 64 bytes each.
     brackets: Vec<Brackets>,
 }
 
@@ -50,19 +51,23 @@ impl Marks {
         dispatch!(Level::new(), simd => self.read_with(simd, text))
     }
 
+    /// Marks bytes of which nothing is known, for who looks at them from outside; `None` as [`Self::read`] says.
+    pub fn track<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Track<'a, [u8]>> {
+        self.read(bytes).then(|| Track::new(bytes, self))
+    }
+
     #[inline(always)]
     fn read_with<S: Simd>(&mut self, simd: S, text: &[u8]) -> bool {
         let (blocks, rest) = text.as_chunks::<64>();
         let words = blocks.len() + usize::from(!rest.is_empty());
-        self.quotes.resize(words, 0);
-        self.stops.resize(words, 0);
         self.brackets.resize(words, Brackets::default());
-        let all = self.quotes.iter_mut().zip(&mut self.stops).zip(&mut self.brackets);
+        let all = self.quotes.words(words).iter_mut().zip(self.stops.words(words)).zip(&mut self.brackets);
         let mut scan = Scan::new(simd);
         let mut blocks = blocks.iter();
         for ((quotes, stops), brackets) in all {
             let block = blocks.next().map_or_else(|| Block::padded(simd, rest), |block| Block::new(simd, block));
-            (*quotes, *stops, *brackets) = scan.next(&block);
+            let found = scan.next(&block);
+            (*quotes, *stops, *brackets) = (found.0.to_le_bytes(), found.1.to_le_bytes(), found.2);
         }
         scan.least.at_most(0x1f) == 0
     }
@@ -70,17 +75,21 @@ impl Marks {
     /// Where the string ends whose inside begins at this offset.
     #[inline]
     pub fn string_end(&self, from: usize) -> Option<StringEnd> {
-        let stop = first(&self.stops, from)?;
-        if self.quotes.get(stop / 64)? >> (stop % 64) & 1 == 1 {
-            return Some(StringEnd { at: stop, escaped: false });
-        }
-        Some(StringEnd { at: first(&self.quotes, stop)?, escaped: true })
+        let stop = self.stops.first(from)?;
+        let at = self.quotes.first(stop)?;
+        Some(StringEnd { at, escaped: at > stop })
     }
 
-    /// The first quote or backslash at this offset or behind it.
-    #[inline]
+    /// The first quote that is not escaped, or backslash, at this offset or behind it.
+    #[inline(always)]
     pub(super) fn stop(&self, at: usize) -> Option<usize> {
-        first(&self.stops, at)
+        self.stops.first(at)
+    }
+
+    /// The first quote that is not escaped, at this offset or behind it.
+    #[inline]
+    pub(super) fn quote(&self, at: usize) -> Option<usize> {
+        self.quotes.first(at)
     }
 
     /// Just behind the partner of the opening bracket at this offset. Brackets are counted; that they pair up is for
@@ -164,19 +173,44 @@ impl<S: Simd> Scan<S> {
     }
 }
 
-/// The first mark at this offset or behind it.
-#[inline]
-fn first(marks: &[u64], at: usize) -> Option<usize> {
-    let mut word = at / 64;
-    let bits = marks.get(word)? >> (at % 64);
-    if bits != 0 {
-        return Some(at + bits.trailing_zeros() as usize);
+/// A bit for each byte of a text, that of the first byte the lowest.
+///
+/// They are kept as bytes: eight of them can be looked at from any of them on, and a word that begins near a place shows
+/// what lies behind it more often than one that is a multiple of 64 bytes away from the text's beginning.
+#[derive(Debug, Default)]
+struct Bits(Vec<u8>);
+
+impl Bits {
+    /// So many words to be written. Behind them there are no marks.
+    #[inline(always)]
+    fn words(&mut self, words: usize) -> &mut [[u8; 8]] {
+        self.0.resize((words + 1) * 8, 0);
+        let (marked, behind) = self.0.split_at_mut(words * 8);
+        behind.fill(0);
+        marked.as_chunks_mut().0
     }
-    loop {
-        word += 1;
-        let bits = *marks.get(word)?;
-        if bits != 0 {
-            return Some(word * 64 + bits.trailing_zeros() as usize);
+
+    /// The first mark at this offset or behind it.
+    #[inline(always)]
+    fn first(&self, at: usize) -> Option<usize> {
+        let near = u64::from_le_bytes(*self.0.get(at / 8..)?.first_chunk()?) >> (at % 8);
+        if near != 0 { Some(at + near.trailing_zeros() as usize) } else { self.far(at / 8 + 8) }
+    }
+
+    /// The first mark in this byte or behind it.
+    #[inline(never)]
+    fn far(&self, mut byte: usize) -> Option<usize> {
+        loop {
+            let rest = self.0.get(byte..)?;
+            let Some(eight) = rest.first_chunk() else {
+                let near = rest.iter().position(|&bits| bits != 0)?;
+                return Some((byte + near) * 8 + rest[near].trailing_zeros() as usize);
+            };
+            let word = u64::from_le_bytes(*eight);
+            if word != 0 {
+                return Some(byte * 8 + word.trailing_zeros() as usize);
+            }
+            byte += 8;
         }
     }
 }
