@@ -10,24 +10,55 @@ const FULL: usize = 1 << 20;
 /// The values of a dictionary page.
 #[derive(Debug)]
 pub(super) struct Dictionary {
-    keys: HashTable<u32>,
+    /// Short values, with their keys: they are compared where they are found.
+    short: HashTable<(Short, u32)>,
+    /// The keys of all others.
+    long: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    seeds: [u64; 2],
     /// Where each value ends in `data`, and the page it was last seen in.
     entries: Vec<(u32, u32)>,
     data: Vec<u8>,
     page: u32,
-    last: u32,
+    last: Option<(Short, u32)>,
+}
+
+/// A value of at most 16 bytes, zeros behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Short {
+    low: u64,
+    high: u64,
+    length: u32,
+}
+
+impl Short {
+    /// Of `length` bytes, the first of which is the lowest.
+    #[inline]
+    pub(super) fn new(bytes: u128, length: usize) -> Self {
+        Self { low: bytes as u64, high: (bytes >> 64) as u64, length: length as u32 }
+    }
+
+    /// A product whose factors nobody outside knows.
+    #[inline]
+    fn hash(self, seeds: [u64; 2]) -> u64 {
+        let (one, other) = (self.low ^ seeds[0], self.high ^ seeds[1] ^ u64::from(self.length));
+        let product = u128::from(one) * u128::from(other);
+        product as u64 ^ (product >> 64) as u64
+    }
 }
 
 impl Dictionary {
     pub(super) fn new() -> Self {
+        let hasher = DefaultHashBuilder::default();
         Self {
-            keys: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
+            short: HashTable::new(),
+            long: HashTable::new(),
+            seeds: [hasher.hash_one(1), hasher.hash_one(2)],
+            hasher,
             entries: Vec::new(),
             data: Vec::new(),
             page: 0,
-            last: 0,
+            last: None,
         }
     }
 
@@ -36,12 +67,16 @@ impl Dictionary {
         self.page += 1;
     }
 
-    /// The number of a value, and whether this page has not had it before.
+    /// The number of a value, and whether this page has not had it before. `short` is the value, if it is short.
     #[inline]
-    pub(super) fn key(&mut self, value: &[u8]) -> (u32, bool) {
-        let key =
-            if !self.entries.is_empty() && self.value(self.last) == value { self.last } else { self.look_up(value) };
-        self.last = key;
+    pub(super) fn key(&mut self, short: Option<Short>, value: &[u8]) -> (u32, bool) {
+        let key = match short {
+            Some(short) => match self.last {
+                Some((last, key)) if last == short => key,
+                _ => self.look_up_short(short, value),
+            },
+            None => self.look_up(value),
+        };
         let seen = &mut self.entries[key as usize].1;
         let is_first = *seen != self.page;
         *seen = self.page;
@@ -49,8 +84,23 @@ impl Dictionary {
     }
 
     #[inline]
+    fn look_up_short(&mut self, short: Short, value: &[u8]) -> u32 {
+        let (seeds, hash) = (self.seeds, short.hash(self.seeds));
+        let key = match self.short.find(hash, |(known, _)| *known == short) {
+            Some(&(_, key)) => key,
+            None => {
+                let key = self.entries.len() as u32;
+                self.short.insert_unique(hash, (short, key), |(known, _)| known.hash(seeds));
+                self.add(value);
+                key
+            }
+        };
+        self.last = Some((short, key));
+        key
+    }
+
     fn look_up(&mut self, value: &[u8]) -> u32 {
-        let Self { keys, hasher, entries, data, .. } = self;
+        let Self { long, hasher, entries, data, .. } = self;
         let hash = |value: &[u8]| {
             let mut hashing = hasher.build_hasher();
             hashing.write(value);
@@ -58,14 +108,18 @@ impl Dictionary {
         };
         let of = |key: u32| &data[start(entries, key)..entries[key as usize].0 as usize];
         let hashed = hash(value);
-        if let Some(&key) = keys.find(hashed, |&key| of(key) == value) {
+        if let Some(&key) = long.find(hashed, |&key| of(key) == value) {
             return key;
         }
         let key = entries.len() as u32;
-        keys.insert_unique(hashed, key, |&key| hash(of(key)));
-        data.extend_from_slice(value);
-        entries.push((data.len() as u32, 0));
+        long.insert_unique(hashed, key, |&key| hash(of(key)));
+        self.add(value);
         key
+    }
+
+    fn add(&mut self, value: &[u8]) {
+        self.data.extend_from_slice(value);
+        self.entries.push((self.data.len() as u32, 0));
     }
 
     #[inline]
@@ -83,7 +137,8 @@ impl Dictionary {
 
     /// The bytes it takes in memory.
     pub(super) fn memory(&self) -> usize {
-        self.data.capacity() + 8 * self.entries.capacity() + 5 * self.keys.capacity()
+        let tables = (size_of::<(Short, u32)>() + 1) * self.short.capacity() + 5 * self.long.capacity();
+        self.data.capacity() + 8 * self.entries.capacity() + tables
     }
 
     /// The bytes of its page.

@@ -11,7 +11,7 @@ use parquet::basic::{Encoding, Type};
 use parquet::schema::types::ColumnDescriptor;
 
 use super::bounds::{Bounds, Order};
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, Short};
 use super::pack::{put_differences, put_keys, width_of};
 
 /// The values of an arrow array, as their Parquet column wants them.
@@ -149,6 +149,9 @@ trait Source {
 
     /// As Parquet writes it plain, without a length.
     fn plain(&self, item: Self::Item) -> Self::Plain;
+
+    /// What a dictionary knows it by, if it is short.
+    fn short(&self, row: u32) -> Option<Short>;
 }
 
 /// Whole numbers.
@@ -171,6 +174,24 @@ impl<'a> Source for Bytes<'a> {
     #[inline]
     fn plain(&self, item: &'a [u8]) -> &'a [u8] {
         item
+    }
+
+    #[inline]
+    fn short(&self, row: u32) -> Option<Short> {
+        let (from, to) = (self.offsets[row as usize] as usize, self.offsets[row as usize + 1] as usize);
+        let length = to - from;
+        if length > 16 {
+            return None;
+        }
+        let bytes = match self.data.get(from..).and_then(|data| data.first_chunk::<16>()) {
+            Some(chunk) => u128::from_le_bytes(*chunk) & u128::MAX.checked_shr(128 - 8 * length as u32).unwrap_or(0),
+            None => {
+                let mut chunk = [0; 16];
+                chunk[..length].copy_from_slice(&self.data[from..to]);
+                u128::from_le_bytes(chunk)
+            }
+        };
+        Some(Short::new(bytes, length))
     }
 }
 
@@ -197,6 +218,11 @@ impl Source for Decimals<'_> {
     fn plain(&self, item: i128) -> BigEndian {
         BigEndian(item.to_be_bytes(), self.skipped)
     }
+
+    #[inline]
+    fn short(&self, row: u32) -> Option<Short> {
+        Some(Short::new(self.at(row) as u128, 16))
+    }
 }
 
 macro_rules! numbers {
@@ -214,6 +240,11 @@ macro_rules! numbers {
             #[inline]
             fn plain(&self, item: $item) -> Self::Plain {
                 item.to_le_bytes()
+            }
+
+            #[inline]
+            fn short(&self, row: u32) -> Option<Short> {
+                Some(Short::new(self.at(row) as u128, size_of::<$item>()))
             }
         }
 
@@ -254,6 +285,10 @@ impl Source for [f64] {
     fn plain(&self, item: Double) -> [u8; 8] {
         item.0.to_le_bytes()
     }
+
+    fn short(&self, row: u32) -> Option<Short> {
+        Some(Short::new(u128::from(self[row as usize].to_bits()), 8))
+    }
 }
 
 /// The least and the greatest value so far.
@@ -292,7 +327,7 @@ fn put_known<S: Source + ?Sized>(
     let mut extremes = Extremes(None);
     for &row in present {
         let item = source.at(row);
-        let (key, is_first) = dictionary.key(source.plain(item).as_ref());
+        let (key, is_first) = dictionary.key(source.short(row), source.plain(item).as_ref());
         if is_first {
             extremes.take(item);
         }
