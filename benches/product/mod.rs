@@ -16,7 +16,7 @@ use watershed::decode::json::Marks;
 use watershed::lake::columns;
 use watershed::lake::roll::RollLimits;
 use watershed::lake::rows::{RowOrigin, Rows};
-use watershed::lake::schema::{TableRules, TableSchema};
+use watershed::lake::schema::{NewAttributes, TableRules, TableSchema};
 use watershed::lake::shard::LakeShard;
 use watershed::lake::{Lake, LakeSettings};
 use watershed::pipeline::spec;
@@ -65,12 +65,12 @@ pub fn learned(records: &[Record], table: &str, rules: &TableRules) -> Arc<Table
     let mut schema = TableSchema::empty(table);
     for record in records {
         let change = envelope::read(&record.payload, record.channel).expect("a change");
-        let mut found = Vec::new();
+        let mut found = NewAttributes::default();
         for image in [change.keys, change.new_image, change.old_image].into_iter().flatten() {
             columns::new_attributes(image, &schema, rules, &mut found).expect("an image");
         }
-        if !found.is_empty() {
-            schema = schema.grown(&found, rules).unwrap_or(schema);
+        if !found.found().is_empty() {
+            schema = schema.grown(found.found(), rules).unwrap_or(schema);
         }
     }
     Arc::new(schema)

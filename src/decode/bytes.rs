@@ -2,19 +2,13 @@
 
 /// Appends what stands between two offsets. Most is short: copying a little too much and forgetting it again is several
 /// times faster than copying exactly.
-#[inline]
+#[inline(always)]
 pub(crate) fn put(out: &mut Vec<u8>, bytes: &[u8], from: usize, to: usize) {
     let length = to - from;
-    let end = out.len() + length;
-    let behind = bytes.get(from..).unwrap_or_default();
-    if length <= 16
-        && let Some(chunk) = behind.first_chunk::<16>()
+    if length <= 32
+        && let Some(chunk) = bytes.get(from..).unwrap_or_default().first_chunk::<32>()
     {
-        out.extend_from_slice(chunk);
-        out.truncate(end);
-    } else if length <= 32
-        && let Some(chunk) = behind.first_chunk::<32>()
-    {
+        let end = out.len() + length;
         out.extend_from_slice(chunk);
         out.truncate(end);
     } else {

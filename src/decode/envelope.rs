@@ -211,7 +211,7 @@ impl Time<'_> {
     /// The unit is the channel's: seconds on Streams, milliseconds on Kinesis unless the record says microseconds (or
     /// has the digits of them). A recorded file may come from either: there the magnitude tells.
     fn micros(&self, channel: Channel) -> Option<i64> {
-        let value: f64 = self.value?.parse().ok().filter(|value: &f64| value.is_finite())?;
+        let value = number(self.value?).filter(|value| value.is_finite())?;
         let per_unit = match (channel, self.precision) {
             (_, Some("MICROSECOND")) => 1.0,
             (_, Some("MILLISECOND")) => 1e3,
@@ -224,6 +224,17 @@ impl Time<'_> {
         };
         let micros = (value * per_unit).round();
         (micros.abs() < 9e18).then_some(micros as i64)
+    }
+}
+
+/// A number as a double. One of few digits, which is one exactly, takes no rounding.
+fn number(text: &str) -> Option<f64> {
+    let digits = text.bytes().try_fold(0_u64, |number, byte| {
+        byte.is_ascii_digit().then(|| number.wrapping_mul(10) + u64::from(byte - b'0'))
+    });
+    match digits {
+        Some(number) if (1..16).contains(&text.len()) => Some(number as f64),
+        _ => text.parse().ok(),
     }
 }
 

@@ -119,6 +119,12 @@ pub fn is_json_number(text: &str) -> bool {
     !text.is_empty() && json_number_length(text.as_bytes()) == text.len()
 }
 
+/// The same of the text between two offsets of `bytes`; short whole numbers, which most are, take no walk.
+#[inline]
+pub fn is_json_number_between(bytes: &[u8], from: usize, to: usize) -> bool {
+    short::is_short_whole(bytes, from, to) || (from < to && json_number_length(&bytes[from..to]) == to - from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 
 use super::columns::{Misfits, NotAdded, new_attributes};
 use super::rows::{RowOrigin, Rows};
-use super::schema::{TableRules, TableSchema};
+use super::schema::{NewAttributes, TableRules, TableSchema};
 use crate::change::{Channel, Position, SequenceNumber, ShardId};
 use crate::decode::envelope::{self, Envelope};
 use crate::decode::json::Marks;
@@ -47,11 +47,11 @@ pub(super) fn land(
 pub(super) fn schema(change: &Envelope<'_>, declared: &[(&str, &str)]) -> Option<(Arc<TableSchema>, TableRules)> {
     let declared = declared.iter().map(|(name, kind)| ((*name).to_owned(), kind.parse().unwrap())).collect();
     let rules = TableRules { max_columns: 4, declared, ..TableRules::default() };
-    let mut found = Vec::new();
+    let mut found = NewAttributes::default();
     for image in [change.new_image, change.old_image].into_iter().flatten() {
         new_attributes(image, &TableSchema::empty("T"), &rules, &mut found).ok()?;
     }
-    let schema = TableSchema::empty("T").grown(&found, &rules).unwrap_or_else(|| TableSchema::empty("T"));
+    let schema = TableSchema::empty("T").grown(found.found(), &rules).unwrap_or_else(|| TableSchema::empty("T"));
     let columns = schema.columns.len();
     Some((Arc::new(schema), TableRules { max_columns: columns, ..rules }))
 }

@@ -20,7 +20,7 @@ use self::column::ColumnBuilder;
 use self::rest::Rest;
 use self::usual::{Needle, Usual};
 pub(super) use self::values::Variable;
-use super::schema::{AttributeType, TableRules, TableSchema};
+use super::schema::{AttributeType, NewAttributes, TableRules, TableSchema};
 use crate::decode::item::{self, Kind, Value};
 use crate::decode::json::{Cursor, Malformed, Members, Part, Text, Track};
 use crate::pipeline::spec::ColumnType;
@@ -53,13 +53,41 @@ pub struct Misfits {
 /// The columns of one image (new or old) of many rows.
 #[derive(Debug)]
 pub struct ImageColumns {
-    columns: Vec<ColumnBuilder>,
-    /// For each column what its values begin with, if that is known.
-    needles: Vec<Option<Needle>>,
+    lanes: Vec<Lane>,
     rest: Rest,
-    /// Which column came behind each other in the last row that had both; the first place is an image's beginning.
-    /// Images of one table mostly have their attributes in one order.
-    follows: Vec<u32>,
+    /// Which column comes first.
+    first: Next,
+}
+
+/// One column, and what is known of how its attribute is written.
+#[derive(Debug)]
+struct Lane {
+    builder: ColumnBuilder,
+    /// What its values begin with, if that is known.
+    needle: Option<Needle>,
+    next: Next,
+}
+
+/// Which column comes behind another one. Images of one table mostly have their attributes in one order.
+#[derive(Debug)]
+struct Next {
+    expected: u32,
+    /// What came the last time when it was another one: one image in an order of its own changes no expectation.
+    other: u32,
+}
+
+impl Next {
+    fn new(expected: u32) -> Self {
+        Self { expected, other: expected }
+    }
+
+    /// Another column than the expected one has come.
+    fn came(&mut self, column: usize) {
+        let column = column as u32;
+        if std::mem::replace(&mut self.other, column) == column {
+            self.expected = column;
+        }
+    }
 }
 
 /// A row in the making.
@@ -67,26 +95,25 @@ struct Making<'a> {
     row: usize,
     schema: &'a TableSchema,
     rules: &'a TableRules,
-    /// Behind which column the walk is: its index and one, or 0 at the image's beginning.
-    place: usize,
+    /// Behind which column the walk is; `None` at the image's beginning.
+    place: Option<usize>,
     misfits: Misfits,
 }
 
 impl ImageColumns {
     /// No rows yet, for the columns of `schema`.
     pub fn new(schema: &TableSchema) -> Self {
-        let mut new = Self { columns: Vec::new(), needles: Vec::new(), rest: Rest::default(), follows: vec![0] };
+        let mut new = Self { lanes: Vec::new(), rest: Rest::default(), first: Next::new(0) };
         new.grow(schema);
         new
     }
 
     /// Adds the columns that `schema` has more.
     pub fn grow(&mut self, schema: &TableSchema) {
-        for column in &schema.columns[self.columns.len()..] {
+        for column in &schema.columns[self.lanes.len()..] {
             let builder = ColumnBuilder::new(column.takes, &column.storage);
-            self.needles.push(Needle::new(column, &builder));
-            self.columns.push(builder);
-            self.follows.push(self.columns.len() as u32);
+            let (needle, next) = (Needle::new(column, &builder), Next::new(self.lanes.len() as u32 + 1));
+            self.lanes.push(Lane { builder, needle, next });
         }
     }
 
@@ -98,7 +125,7 @@ impl ImageColumns {
         schema: &TableSchema,
         rules: &TableRules,
     ) -> Result<Misfits, NotAdded> {
-        let mut making = Making { row, schema, rules, place: 0, misfits: Misfits::default() };
+        let mut making = Making { row, schema, rules, place: None, misfits: Misfits::default() };
         let mut cursor = image.cursor();
         let mut members = Members::open(&mut cursor)?;
         loop {
@@ -122,54 +149,79 @@ impl ImageColumns {
     /// member or behind another one, and afterwards behind the last that was taken.
     fn take_usual(&mut self, making: &mut Making<'_>, cursor: &mut Cursor<'_>, first: bool) -> bool {
         let Some(track) = cursor.track() else { return false };
-        let mut end = cursor.offset();
-        let mut at = end + usize::from(!first);
-        if !first && !track.is(end, b',') {
+        let before = cursor.offset();
+        if !first && !track.is(before, b',') {
             return false;
         }
-        let before = end;
-        while let Some(behind) = self.take_one(making, track, at) {
+        let (mut end, mut at) = (before, before + usize::from(!first));
+        let mut column = self.expected(making.place);
+        loop {
+            let behind = match self.take_as(making, column, track, at) {
+                Some(behind) => behind,
+                None => match self.take_other(making, column, track, at) {
+                    Some((other, behind)) => {
+                        column = other;
+                        behind
+                    }
+                    None => break,
+                },
+            };
             end = behind;
+            making.place = Some(column);
             if !track.is(behind, b',') {
                 break;
             }
-            at = behind + 1;
+            (at, column) = (behind + 1, self.lanes[column].next.expected as usize);
         }
         cursor.go_to(end);
         end > before
     }
 
-    /// Adds the attribute at an offset if it is of the usual form, and answers the offset behind it.
-    #[inline(always)]
-    fn take_one(&mut self, making: &mut Making<'_>, track: Track<'_>, at: usize) -> Option<usize> {
-        let guess = self.follows[making.place] as usize;
-        self.take_as(making, guess, track, at).or_else(|| self.take_other(making, guess, track, at))
+    /// Which column is expected behind another one, or at the beginning.
+    fn expected(&self, place: Option<usize>) -> usize {
+        place.map_or(&self.first, |column| &self.lanes[column].next).expected as usize
     }
 
-    /// The same, where the attribute is not the one that was expected.
-    #[cold]
-    #[inline(never)]
-    fn take_other(&mut self, making: &mut Making<'_>, guess: usize, track: Track<'_>, at: usize) -> Option<usize> {
-        let other = self.column_at(making.schema, track, at).filter(|&other| other != guess)?;
-        self.take_as(making, other, track, at)
+    /// Remembers which column has come behind another one, or at the beginning.
+    fn expect(&mut self, place: Option<usize>, column: usize) {
+        let next = match place {
+            Some(before) => &mut self.lanes[before].next,
+            None => &mut self.first,
+        };
+        if next.expected as usize != column {
+            next.came(column);
+        }
     }
 
-    /// The same, if the attribute is that of column `column`.
+    /// Adds the attribute at an offset if it is that of column `column` and of the usual form; answers the offset behind it.
     #[inline(always)]
     fn take_as(&mut self, making: &mut Making<'_>, column: usize, track: Track<'_>, at: usize) -> Option<usize> {
-        let needle = self.needles.get(column)?.as_ref()?;
-        let end = match usual::add(needle, &mut self.columns[column], making.row, track, at) {
-            Usual::Added(end) => end,
-            Usual::Null(from, to) => {
-                self.rest.add(needle.name(), &track.bytes()[from..to]);
+        let lane = self.lanes.get_mut(column)?;
+        let needle = lane.needle.as_ref()?;
+        match usual::add(needle, &mut lane.builder, &mut self.rest, making.row, track, at) {
+            Usual::Added(end) => Some(end),
+            Usual::Null(end) => {
                 making.misfits.to_rest += 1;
-                to
+                Some(end)
             }
-            Usual::Other => return None,
-        };
-        self.follows[making.place] = column as u32;
-        making.place = column + 1;
-        Some(end)
+            Usual::Other => None,
+        }
+    }
+
+    /// The same where the attribute is not that of the column that was expected; answers whose it is, too.
+    #[cold]
+    #[inline(never)]
+    fn take_other(
+        &mut self,
+        making: &mut Making<'_>,
+        expected: usize,
+        track: Track<'_>,
+        at: usize,
+    ) -> Option<(usize, usize)> {
+        let other = self.column_at(making.schema, track, at).filter(|&other| other != expected)?;
+        let end = self.take_as(making, other, track, at)?;
+        self.expect(making.place, other);
+        Some((other, end))
     }
 
     /// The column of the attribute whose name stands at an offset.
@@ -183,9 +235,9 @@ impl ImageColumns {
         let attribute = name.decode();
         match attribute.as_deref().and_then(|attribute| making.schema.column_of(attribute)) {
             Some(at) => {
-                self.follows[making.place] = at as u32;
-                making.place = at + 1;
-                let builder = &mut self.columns[at];
+                self.expect(making.place, at);
+                making.place = Some(at);
+                let builder = &mut self.lanes[at].builder;
                 if builder.len() > making.row {
                     return Err(twice());
                 }
@@ -209,20 +261,20 @@ impl ImageColumns {
 
     /// Takes back what the last [`Self::add`], also a failed one, added to row `row`.
     pub fn take_back(&mut self, row: usize) {
-        self.columns.iter_mut().for_each(|column| column.truncate(row));
+        self.lanes.iter_mut().for_each(|lane| lane.builder.truncate(row));
         self.rest.take_back(row);
     }
 
     /// The bytes the rows take, roughly: what the memory budget counts.
     pub fn bytes(&self) -> usize {
-        self.rest.bytes() + self.columns.iter().map(ColumnBuilder::bytes).sum::<usize>()
+        self.rest.bytes() + self.lanes.iter().map(|lane| lane.builder.bytes()).sum::<usize>()
     }
 
     /// The columns and `_rest` as arrow arrays of `rows` rows; leaves the builders empty.
     pub fn finish(&mut self, rows: usize) -> Result<Vec<ArrayRef>, arrow_schema::ArrowError> {
-        let mut arrays = Vec::with_capacity(self.columns.len() + 1);
-        for column in &mut self.columns {
-            arrays.push(column.finish(rows)?);
+        let mut arrays = Vec::with_capacity(self.lanes.len() + 1);
+        for lane in &mut self.lanes {
+            arrays.push(lane.builder.finish(rows)?);
         }
         arrays.push(self.rest.finish(rows)?);
         Ok(arrays)
@@ -249,20 +301,20 @@ pub fn fits(takes: AttributeType, storage: &ColumnType, value: &Value<'_>) -> Re
     ColumnBuilder::new(takes, storage).append(0, value)
 }
 
-/// The type of every attribute of `image` that has no column and should get one, for [`TableSchema::grown`].
+/// Adds every attribute of `image` that has no column and should get one, until there is room for no more.
 pub fn new_attributes(
     image: Part<'_>,
     schema: &TableSchema,
     rules: &TableRules,
-    found: &mut Vec<(String, AttributeType)>,
+    found: &mut NewAttributes,
 ) -> Result<(), Malformed> {
+    if found.fill(schema, rules) {
+        return Ok(());
+    }
     item::walk(image, |name, value| {
         let (Some(attribute), Some(takes)) = (name.decode(), AttributeType::of(&value.kind)) else { return Ok(()) };
-        if schema.column_of(&attribute).is_none()
-            && schema.wants(&attribute, rules)
-            && !found.iter().any(|(known, _)| *known == attribute)
-        {
-            found.push((attribute.into_owned(), takes));
+        if schema.column_of(&attribute).is_none() && schema.wants(&attribute, rules) {
+            found.add(&attribute, takes);
         }
         Ok(())
     })

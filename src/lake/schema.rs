@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::item::Kind;
@@ -23,6 +23,33 @@ pub const OLD: &str = "_old";
 
 /// The longest attribute name that becomes a column's name, in bytes: what Glue and Athena take.
 const MAX_COLUMN_NAME: usize = 255;
+
+/// Attributes that have no column and want one: each once, in the order in which they came.
+#[derive(Debug, Default)]
+pub struct NewAttributes {
+    found: Vec<(String, AttributeType)>,
+    names: HashSet<String>,
+}
+
+impl NewAttributes {
+    /// Adds an attribute unless it is known.
+    pub fn add(&mut self, attribute: &str, takes: AttributeType) {
+        if !self.names.contains(attribute) {
+            self.names.insert(attribute.to_owned());
+            self.found.push((attribute.to_owned(), takes));
+        }
+    }
+
+    /// All of them, for [`TableSchema::grown`].
+    pub fn found(&self) -> &[(String, AttributeType)] {
+        &self.found
+    }
+
+    /// Whether there are so many that a table gets no more columns.
+    pub fn fill(&self, schema: &TableSchema, rules: &TableRules) -> bool {
+        schema.columns.len() + self.found.len() >= rules.max_columns
+    }
+}
 
 /// The arrow field metadata that holds the attribute's own name.
 const ATTRIBUTE_METADATA: &str = "watershed.attribute";

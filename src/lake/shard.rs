@@ -24,7 +24,7 @@ use super::publish::Publisher;
 use super::range::{Chain, Range};
 use super::roll::Collected;
 use super::rows::RowOrigin;
-use super::schema::{TableRules, TableSchema};
+use super::schema::{NewAttributes, TableRules, TableSchema};
 use super::{Lake, LakeError};
 use crate::bug::{self, Bug};
 use crate::change::{Position, Record, TableName};
@@ -322,9 +322,12 @@ impl LakeShard {
         let open = &self.open.files[file];
         let (table, rules, current) = (open.table.clone(), open.rules.clone(), open.rows.schema().clone());
         debug_assert!(self.plan.is_none());
-        let (mut found, mut marks) = (Vec::new(), Marks::default());
+        let (mut found, mut marks) = (NewAttributes::default(), Marks::default());
         look_for_new(change, &current, &rules, &mut found);
         for record in ahead {
+            if found.fill(&current, &rules) {
+                break;
+            }
             if let Ok(other) = envelope::read_marked(&record.payload, record.channel, &mut marks)
                 && (record.table.is_some() || self.table.is_some() || other.table.as_deref() == Some(&*table))
             {
@@ -332,7 +335,7 @@ impl LakeShard {
             }
         }
         let naming = with_keys(&rules, &current, change);
-        let schema = self.place.lake.registry.grow(&table, &found, &naming).await?;
+        let schema = self.place.lake.registry.grow(&table, found.found(), &naming).await?;
         let open = &mut self.open.files[file];
         if !open.has_begun() {
             open.rows.grow(schema);
@@ -383,12 +386,7 @@ pub(crate) fn with_keys(rules: &Arc<TableRules>, schema: &TableSchema, change: &
 }
 
 /// The attributes of a change that have no column and should get one.
-pub(crate) fn look_for_new(
-    change: &Envelope<'_>,
-    schema: &TableSchema,
-    rules: &TableRules,
-    found: &mut Vec<(String, super::schema::AttributeType)>,
-) {
+pub(crate) fn look_for_new(change: &Envelope<'_>, schema: &TableSchema, rules: &TableRules, found: &mut NewAttributes) {
     // The keys are in both images; in their own order they come first where the table's keys are not known.
     for image in [change.keys, change.new_image, change.old_image].into_iter().flatten() {
         // A broken image brings nothing; its record will be found broken when its turn comes.

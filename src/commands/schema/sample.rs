@@ -8,7 +8,7 @@ use crate::change::TableName;
 use crate::commands::change::Change;
 use crate::decode::item::{self, Kind, Value};
 use crate::decode::json::{Malformed, Text};
-use crate::lake::schema::{AttributeType, Column, TableRules, TableSchema};
+use crate::lake::schema::{AttributeType, Column, NewAttributes, TableRules, TableSchema};
 use crate::lake::{LakeSettings, columns, shard};
 use crate::pipeline::spec::ColumnType;
 
@@ -88,15 +88,15 @@ impl TableSample {
     /// The same steps as the lake takes: grow the schema by what is new, then find each value's column.
     fn add(&mut self, change: &Change<'_>) -> Result<(), Malformed> {
         let envelope = &change.envelope;
-        let mut new = Vec::new();
+        let mut new = NewAttributes::default();
         shard::look_for_new(envelope, &self.schema, &self.rules, &mut new);
-        if !new.is_empty() {
+        if !new.found().is_empty() {
             let naming = shard::with_keys(&self.rules, &self.schema, envelope);
             if self.keys.is_empty() && !naming.keys.is_empty() {
                 self.keys.clone_from(&naming.keys);
                 self.keys_are_guessed = true;
             }
-            if let Some(grown) = self.schema.grown(&new, &naming) {
+            if let Some(grown) = self.schema.grown(new.found(), &naming) {
                 self.columns.resize_with(grown.columns.len(), ColumnSample::default);
                 self.schema = grown;
             }

@@ -26,36 +26,53 @@ pub fn plain_json_at(track: Track<'_>, at: usize, out: &mut Vec<u8>) -> Option<u
     Some(end? + 1)
 }
 
+/// What typed values begin with, as the first six bytes of a word.
+const fn beginning(text: &[u8; 6]) -> u64 {
+    let [a, b, c, d, e, f] = *text;
+    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+const S: u64 = beginning(b"{\"S\":\"");
+const N: u64 = beginning(b"{\"N\":\"");
+const M: u64 = beginning(b"{\"M\":{");
+const L: u64 = beginning(b"{\"L\":[");
+
 /// One value of any type.
 fn value(track: Track<'_>, at: usize, out: &mut Vec<u8>, depth: u32) -> Option<usize> {
-    let bytes = track.bytes();
-    let end = match *track.chunk::<7>(at)? {
-        [b'{', b'"', b'S', b'"', b':', b'"', _] => {
+    let begins = u64::from_le_bytes(*track.chunk::<8>(at)?) << 16 >> 16;
+    let end = match begins {
+        S => {
             let end = track.sound_end(at + 6)? + 1;
-            put(out, bytes, at + 5, end);
+            put(out, track.bytes(), at + 5, end);
             end
         }
-        [b'{', b'"', b'N', b'"', b':', b'"', _] => {
+        N => {
             let end = track.plain_end(at + 6)?;
-            if !number::is_json_number(track.between(at + 6, end)) {
+            if !number::is_json_number_between(track.bytes(), at + 6, end) {
                 return None;
             }
-            put(out, bytes, at + 6, end);
+            put(out, track.bytes(), at + 6, end);
             end + 1
         }
-        [b'{', b'"', b'M', b'"', b':', b'{', _] => map(track, at + 5, out, depth + 1)?,
-        [b'{', b'"', b'L', b'"', b':', b'[', _] => list(track, at + 5, out, depth + 1)?,
-        [b'{', b'"', b'B', b'O', b'O', b'L', b'"'] => match bytes.get(at + 7..)? {
-            [b':', b't', b'r', b'u', b'e', ..] => constant(b"true", at + 12, out),
-            [b':', b'f', b'a', b'l', b's', b'e', ..] => constant(b"false", at + 13, out),
-            _ => return None,
-        },
-        [b'{', b'"', b'N', b'U', b'L', b'L', b'"'] if track.chunk(at + 7)? == b":true" => {
-            constant(b"null", at + 12, out)
-        }
-        _ => return None,
+        M => map(track, at + 5, out, depth + 1)?,
+        L => list(track, at + 5, out, depth + 1)?,
+        _ => word(track, at, out)?,
     };
     track.is(end, b'}').then_some(end + 1)
+}
+
+/// A boolean or null.
+#[inline(never)]
+fn word(track: Track<'_>, at: usize, out: &mut Vec<u8>) -> Option<usize> {
+    let rest = track.bytes().get(at..)?;
+    Some(match rest {
+        [b'{', b'"', b'B', b'O', b'O', b'L', b'"', b':', b't', b'r', b'u', b'e', ..] => constant(b"true", at + 12, out),
+        [b'{', b'"', b'B', b'O', b'O', b'L', b'"', b':', b'f', b'a', b'l', b's', b'e', ..] => {
+            constant(b"false", at + 13, out)
+        }
+        [b'{', b'"', b'N', b'U', b'L', b'L', b'"', b':', b't', b'r', b'u', b'e', ..] => constant(b"null", at + 12, out),
+        _ => return None,
+    })
 }
 
 #[inline]
@@ -88,7 +105,12 @@ fn map(track: Track<'_>, open: usize, out: &mut Vec<u8>, depth: u32) -> Option<u
         match track.bytes().get(end)? {
             b',' => at = end,
             // Such a map could be mistaken for a set or for bytes.
-            b'}' if at == open && matches!(track.between(at + 2, name_end), "SS" | "NS" | "BS" | "B") => return None,
+            b'}' if at == open
+                && name_end - at <= 4
+                && matches!(track.between(at + 2, name_end), "SS" | "NS" | "BS" | "B") =>
+            {
+                return None;
+            }
             b'}' => {
                 out.push(b'}');
                 return Some(end + 1);

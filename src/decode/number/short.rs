@@ -45,6 +45,21 @@ pub fn short_decimal(bytes: &[u8], from: usize, to: usize, precision: u8, scale:
     Some(if negative { -value } else { value })
 }
 
+/// Whether one to eight digits stand between two offsets of `bytes`, the first of which is no zero unless it is alone.
+/// `false` says nothing of what is longer, or of the last few bytes.
+#[inline(always)]
+pub(super) fn is_short_whole(bytes: &[u8], from: usize, to: usize) -> bool {
+    let length = to - from;
+    let Some(chunk) = bytes.get(from..).and_then(|behind| behind.first_chunk::<8>()) else { return false };
+    if length == 0 || length > 8 || (chunk[0] == b'0' && length > 1) {
+        return false;
+    }
+    are_digits(
+        u64::from_le_bytes(*chunk) << (64 - 8 * length as u32)
+            | all(b'0') & u64::MAX.checked_shr(8 * length as u32).unwrap_or(0),
+    )
+}
+
 /// Takes the point out, and says how many digits stand behind it; 0 if there is none, `None` if it is the last.
 #[inline(always)]
 fn without_point(word: u64) -> Option<(u64, usize)> {
@@ -64,11 +79,16 @@ fn without_point(word: u64) -> Option<(u64, usize)> {
     Some((word & behind | (word & before) << 8 | u64::from(b'0'), 7 - place as usize))
 }
 
+/// Whether all eight bytes are digits.
+#[inline(always)]
+fn are_digits(word: u64) -> bool {
+    (word.wrapping_add(all(0x46)) | word.wrapping_sub(all(b'0'))) & all(0x80) == 0
+}
+
 /// Eight digits as one number; the arithmetic is Lemire's ("Number Parsing at a Gigabyte per Second", 2021).
 #[inline(always)]
 fn digits(word: u64) -> Option<u64> {
-    let are_digits = (word.wrapping_add(all(0x46)) | word.wrapping_sub(all(b'0'))) & all(0x80) == 0;
-    if !are_digits {
+    if !are_digits(word) {
         return None;
     }
     let word = word.wrapping_sub(all(b'0'));
@@ -81,7 +101,7 @@ fn digits(word: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::number::decimal;
+    use crate::decode::number::{decimal, is_json_number, is_json_number_between};
     use proptest::prelude::*;
 
     fn short(text: &str, precision: u8, scale: i8) -> Option<i128> {
@@ -98,6 +118,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_number_inside_a_text_is_the_number_alone(text in r"-?([0-9]{0,9}|[0-9]{0,5}\.[0-9]{0,5}|[-0-9.+e:/ é]{0,9})") {
+            for behind in ["", "\"behind it"] {
+                let padded = format!("7{text}{behind}");
+                let found = is_json_number_between(padded.as_bytes(), 1, 1 + text.len());
+                prop_assert_eq!(found, is_json_number(&text), "{}", padded);
+            }
+        }
+
         #[test]
         fn what_it_says_is_what_the_careful_one_says(
             text in r"-?([0-9]{0,9}|[0-9]{0,5}\.[0-9]{0,5}|[-0-9.+e:/ é]{0,9})", precision in 1_u8..39, scale in 0_i8..20,

@@ -29,6 +29,15 @@ impl Rest {
         out.extend_from_slice(value);
     }
 
+    /// The same, of a member as it is written, `"name":value`, whose name is that long.
+    pub(super) fn add_member(&mut self, member: &[u8], name: usize) {
+        let out = &mut self.values.data;
+        out.push(if self.names.is_empty() { b'{' } else { b',' });
+        let start = out.len() + 1;
+        self.names.push((start, start + name));
+        out.extend_from_slice(member);
+    }
+
     /// Closes row `row`. `false` if a name stands there twice.
     #[inline]
     pub(super) fn close(&mut self, row: usize) -> bool {

@@ -6,8 +6,9 @@
 //! both give the same.
 
 use super::column::{ColumnBuilder, Lists, Slots};
-use super::values::{Values, decode_base64, push_fixed};
-use crate::decode::json::{StringEnd, Text, Track};
+use super::rest::Rest;
+use super::values::{Values, Variable, decode_base64, push_fixed};
+use crate::decode::json::{Text, Track};
 use crate::decode::{nested, number};
 use crate::lake::schema::{AttributeType, Column};
 
@@ -19,7 +20,9 @@ pub(super) struct Needle {
     masks: [u64; 4],
     /// All of it: `"Name":{"S":"`, up to the first byte that differs from value to value.
     text: Box<[u8]>,
-    /// The part of it that is the name and the colon.
+    /// The attribute without a value: `"Name":{"NULL":true}`.
+    null: Box<[u8]>,
+    /// The length of the name.
     name: usize,
 }
 
@@ -44,165 +47,209 @@ impl Needle {
             _ => return None,
         };
         let text = format!("\"{}\":{opening}", column.attribute).into_bytes();
+        let null = format!("\"{}\":{{\"NULL\":true}}", column.attribute).into_bytes();
         let (mut words, mut masks) = ([0; 4], [0; 4]);
         for (at, &byte) in text.iter().take(32).enumerate() {
             words[at / 8] |= u64::from(byte) << (at % 8 * 8);
             masks[at / 8] |= 0xff << (at % 8 * 8);
         }
-        Some(Self { words, masks, name: column.attribute.len() + 3, text: text.into() })
+        Some(Self { words, masks, text: text.into(), null: null.into(), name: column.attribute.len() })
     }
 
     /// Whether it stands at an offset.
-    #[inline]
+    #[inline(always)]
     fn is_at(&self, track: Track<'_>, at: usize) -> bool {
-        let Some(chunk) = track.chunk::<32>(at) else {
-            return track.bytes().get(at..).is_some_and(|bytes| bytes.starts_with(&self.text));
-        };
+        let Some(chunk) = track.chunk::<32>(at) else { return stands_at(&self.text, track, at) };
         let (words, _) = chunk.as_chunks::<8>();
         let difference = |word: usize| (u64::from_le_bytes(words[word]) ^ self.words[word]) & self.masks[word];
         if difference(0) | difference(1) | difference(2) | difference(3) != 0 {
             return false;
         }
-        self.text.len() <= 32 || track.bytes()[at + 32..].starts_with(&self.text[32..])
+        self.text.len() <= 32 || stands_at(&self.text[32..], track, at + 32)
     }
+}
 
-    /// Whether the attribute stands at an offset, whatever its value; then where that begins.
-    #[inline]
-    fn value_of(&self, track: Track<'_>, at: usize) -> Option<usize> {
-        let found = track.bytes().get(at..)?.starts_with(&self.text[..self.name]);
-        found.then_some(at + self.name)
-    }
-
-    /// The name, of which there is nothing to be decoded.
-    pub(super) fn name(&self) -> &[u8] {
-        &self.text[1..self.name - 2]
-    }
+#[inline(never)]
+fn stands_at(text: &[u8], track: Track<'_>, at: usize) -> bool {
+    track.bytes().get(at..).is_some_and(|bytes| bytes.starts_with(text))
 }
 
 /// What was found at an offset.
 pub(super) enum Usual {
     /// The column's value, which has been added; it ends before this offset.
     Added(usize),
-    /// `{"NULL":true}`, between these offsets.
-    Null(usize, usize),
+    /// `{"NULL":true}`, which has gone to the rest; it ends before this offset.
+    Null(usize),
     /// Something for the careful walk; nothing has changed.
     Other,
 }
 
 /// Adds the column's value of row `row` if it stands at `at`.
 #[inline(always)]
-pub(super) fn add(needle: &Needle, column: &mut ColumnBuilder, row: usize, track: Track<'_>, at: usize) -> Usual {
-    if column.nulls.len > row {
+pub(super) fn add(
+    needle: &Needle,
+    column: &mut ColumnBuilder,
+    rest: &mut Rest,
+    row: usize,
+    track: Track<'_>,
+    at: usize,
+) -> Usual {
+    let Some(skipped) = row.checked_sub(column.nulls.len) else { return Usual::Other };
+    if !needle.is_at(track, at) {
+        return null(needle, rest, track, at);
+    }
+    let end = push(&mut column.slots, skipped, track, at + needle.text.len());
+    if end != NONE && track.is(end, b'}') {
+        column.nulls.value_behind(skipped);
+        return Usual::Added(end + 1);
+    }
+    if end != NONE {
+        column.slots.truncate(column.nulls.len);
+    }
+    Usual::Other
+}
+
+/// Gives the attribute to the rest, if its value is `{"NULL":true}`.
+#[inline(never)]
+fn null(needle: &Needle, rest: &mut Rest, track: Track<'_>, at: usize) -> Usual {
+    if !stands_at(&needle.null, track, at) {
         return Usual::Other;
     }
-    if needle.is_at(track, at) {
-        return match push(&mut column.slots, row - column.nulls.len, track, at + needle.text.len()) {
-            Some(end) if track.is(end, b'}') => {
-                column.nulls.value_at(row);
-                Usual::Added(end + 1)
-            }
-            Some(_) => {
-                column.slots.truncate(column.nulls.len);
-                Usual::Other
-            }
-            None => Usual::Other,
-        };
-    }
-    match null(needle, track, at) {
-        Some((from, to)) => Usual::Null(from, to),
-        None => Usual::Other,
-    }
+    rest.add_member(&needle.null, needle.name);
+    Usual::Null(at + needle.null.len())
 }
 
-/// Where the attribute's value stands, if it is `{"NULL":true}`.
-#[inline(never)]
-fn null(needle: &Needle, track: Track<'_>, at: usize) -> Option<(usize, usize)> {
-    let value = needle.value_of(track, at)?;
-    (track.chunk(value) == Some(b"{\"NULL\":true}")).then_some((value, value + 13))
-}
+/// No offset.
+const NONE: usize = usize::MAX;
 
 /// Adds `skipped` values that stand where there is none, then the one whose inside begins at `at`; answers the offset
-/// behind its inside. `None`, and nothing changed, if it is not of the usual form or does not fit.
-#[inline]
-fn push(slots: &mut Slots, skipped: usize, track: Track<'_>, at: usize) -> Option<usize> {
-    match slots {
-        Slots::Scalars(Values::Json(values)) => {
+/// behind its inside. [`NONE`], and nothing changed, if it is not of the usual form or does not fit.
+#[inline(always)]
+fn push(slots: &mut Slots, skipped: usize, track: Track<'_>, at: usize) -> usize {
+    let Slots::Scalars(values) = slots else { return push_other(slots, skipped, track, at) };
+    match values {
+        Values::Text(values) => match track.plain_end(at) {
+            Some(end) => {
+                values.push(skipped, track.bytes(), at, end);
+                end + 1
+            }
+            None => push_escaped(values, skipped, track, at),
+        },
+        Values::Decimal(values, precision, scale) => {
+            let Some(end) = track.plain_end(at) else { return NONE };
+            let number = number::short_decimal(track.bytes(), at, end, *precision, *scale);
+            let number = number.or_else(|| number::decimal(track.between(at, end), *precision, *scale));
+            if push_fixed(values, skipped, number) { end + 1 } else { NONE }
+        }
+        Values::Int64(values) => {
+            let Some(end) = track.plain_end(at) else { return NONE };
+            let number = number::short_decimal(track.bytes(), at, end, 18, 0).map(|number| number as i64);
+            let number = number.or_else(|| number::int64(track.between(at, end)));
+            if push_fixed(values, skipped, number) { end + 1 } else { NONE }
+        }
+        Values::Bool(bits) => {
+            let (value, end) = match track.chunk::<5>(at) {
+                Some([b't', b'r', b'u', b'e', _]) => (true, at + 4),
+                Some(b"false") => (false, at + 5),
+                _ => return NONE,
+            };
+            if skipped > 0 {
+                bits.append_n(skipped, false);
+            }
+            bits.append(value);
+            end
+        }
+        Values::Json(values) => {
             let start = values.data.len();
-            let end = nested::plain_json_at(track, at - 2, &mut values.data)?;
+            let Some(end) = nested::plain_json_at(track, at - 2, &mut values.data) else { return NONE };
             values.close_behind(skipped, start);
             // The closing brace is looked at once more.
-            Some(end - 1)
+            end - 1
         }
-        Slots::Scalars(Values::Bool(bits)) => {
-            let (value, end) = match track.chunk::<4>(at)? {
-                b"true" => (true, at + 4),
-                b"fals" if track.is(at + 4, b'e') => (false, at + 5),
-                _ => return None,
-            };
-            bits.append_n(skipped, false);
-            bits.append(value);
-            Some(end)
-        }
-        Slots::Scalars(values) => {
-            let end = track.string_end(at)?;
-            push_string(values, skipped, track, at, end).then_some(end.at + 1)
-        }
-        Slots::Lists(lists) => push_set(lists, skipped, track, at),
-        Slots::Structs(_) => None,
+        values => push_string(values, skipped, track, at),
     }
 }
 
-/// Adds the string between `from` and `end`.
-#[inline]
-fn push_string(values: &mut Values, skipped: usize, track: Track<'_>, from: usize, end: StringEnd) -> bool {
-    let (bytes, to) = (track.bytes(), end.at);
-    match values {
-        Values::Text(values) if !end.escaped => values.push(skipped, bytes, from, to),
-        Values::Text(values) => {
-            let start = values.data.len();
-            if !(Text { raw: &bytes[from..to], escaped: true }).decode_into(&mut values.data) {
-                return false;
+/// A text with escapes.
+#[inline(never)]
+fn push_escaped(values: &mut Variable, skipped: usize, track: Track<'_>, at: usize) -> usize {
+    let Some(end) = track.string_end(at) else { return NONE };
+    let start = values.data.len();
+    if !(Text { raw: &track.bytes()[at..end.at], escaped: end.escaped }).decode_into(&mut values.data) {
+        return NONE;
+    }
+    values.close_behind(skipped, start);
+    end.at + 1
+}
+
+/// A string of any type, as a column's value or an element.
+#[inline(never)]
+fn push_string(values: &mut Values, skipped: usize, track: Track<'_>, at: usize) -> usize {
+    if let Values::Text(values) = values {
+        return match track.plain_end(at) {
+            Some(end) => {
+                values.push(skipped, track.bytes(), at, end);
+                end + 1
             }
-            values.close_behind(skipped, start);
+            None => push_escaped(values, skipped, track, at),
+        };
+    }
+    let Some(end) = track.plain_end(at) else { return NONE };
+    let done = match values {
+        Values::NumberText(values) => {
+            values.push(skipped, track.bytes(), at, end);
+            true
         }
-        _ if end.escaped => return false,
-        Values::NumberText(values) => values.push(skipped, bytes, from, to),
-        Values::Decimal(values, precision, scale) => {
-            let number = number::short_decimal(bytes, from, to, *precision, *scale);
-            let number = number.or_else(|| number::decimal(track.between(from, to), *precision, *scale));
-            return push_fixed(values, skipped, number);
-        }
-        Values::Int64(values) => {
-            let number = number::short_decimal(bytes, from, to, 18, 0).map(|number| number as i64);
-            return push_fixed(values, skipped, number.or_else(|| number::int64(track.between(from, to))));
-        }
-        Values::Double(values) => return push_fixed(values, skipped, number::double(track.between(from, to))),
         Values::Binary(values) => {
             let start = values.data.len();
-            if !decode_base64(Text { raw: track.between(from, to), escaped: false }, &mut values.data) {
-                return false;
+            let done = decode_base64(Text { raw: track.between(at, end), escaped: false }, &mut values.data);
+            if done {
+                values.close_behind(skipped, start);
             }
-            values.close_behind(skipped, start);
+            done
         }
-        Values::Json(_) | Values::Bool(_) => return false,
+        Values::Decimal(values, precision, scale) => {
+            let number = number::short_decimal(track.bytes(), at, end, *precision, *scale);
+            let number = number.or_else(|| number::decimal(track.between(at, end), *precision, *scale));
+            push_fixed(values, skipped, number)
+        }
+        Values::Int64(values) => {
+            let number = number::short_decimal(track.bytes(), at, end, 18, 0).map(|number| number as i64);
+            push_fixed(values, skipped, number.or_else(|| number::int64(track.between(at, end))))
+        }
+        Values::Double(values) => push_fixed(values, skipped, number::double(track.between(at, end))),
+        Values::Text(_) | Values::Json(_) | Values::Bool(_) => false,
+    };
+    if done { end + 1 } else { NONE }
+}
+
+/// A value of a column whose values are not scalars.
+#[inline(never)]
+fn push_other(slots: &mut Slots, skipped: usize, track: Track<'_>, at: usize) -> usize {
+    match slots {
+        Slots::Lists(lists) => push_set(lists, skipped, track, at),
+        Slots::Scalars(_) | Slots::Structs(_) => NONE,
     }
-    true
 }
 
 /// Adds the set whose inside begins at `at`.
-fn push_set(lists: &mut Lists, skipped: usize, track: Track<'_>, at: usize) -> Option<usize> {
-    let Slots::Scalars(values) = &mut lists.elements else { return None };
+fn push_set(lists: &mut Lists, skipped: usize, track: Track<'_>, at: usize) -> usize {
+    let Slots::Scalars(values) = &mut lists.elements else { return NONE };
     let before = values.len();
-    let end = push_elements(values, track, at);
-    match end {
-        Some(_) => {
+    match push_elements(values, track, at) {
+        Some(end) => {
             let elements = values.len() as i32;
-            lists.pad(skipped);
+            if skipped > 0 {
+                lists.pad(skipped);
+            }
             lists.offsets.push(elements);
+            end
         }
-        None => values.truncate(before),
+        None => {
+            values.truncate(before);
+            NONE
+        }
     }
-    end
 }
 
 fn push_elements(values: &mut Values, track: Track<'_>, mut at: usize) -> Option<usize> {
@@ -210,13 +257,16 @@ fn push_elements(values: &mut Values, track: Track<'_>, mut at: usize) -> Option
         return Some(at + 1);
     }
     loop {
-        let end = track.is(at, b'"').then(|| track.string_end(at + 1))??;
-        if !push_string(values, 0, track, at + 1, end) {
+        if !track.is(at, b'"') {
             return None;
         }
-        match track.bytes().get(end.at + 1)? {
-            b',' => at = end.at + 2,
-            b']' => return Some(end.at + 2),
+        let end = push_string(values, 0, track, at + 1);
+        if end == NONE {
+            return None;
+        }
+        match track.bytes().get(end)? {
+            b',' => at = end + 1,
+            b']' => return Some(end + 1),
             _ => return None,
         }
     }
