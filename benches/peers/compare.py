@@ -1,9 +1,10 @@
 """Runs every way of turning the same file of Reply changes into typed zstd Parquet, and prints one table.
 
-usage: compare.py PEERS-BENCH WATERSHED RECORDS
+usage: compare.py PEERS-BENCH WATERSHED RECORDS [WAY...]
 
 Each way is a process of its own, several times in turn; the run with the least user time counts. Speed is bytes of input
-per second of user time, of all threads: per core. What only imports Python packages is not counted.
+per second of user time, of all threads: per core. What only imports Python packages is not counted. Ways can be named by a part of
+their name; DuckDB, which all are compared with, always comes along.
 """
 
 import json
@@ -47,7 +48,7 @@ def measured(command):
 
 
 def main():
-    bench, watershed, records = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    bench, watershed, records, wanted = sys.argv[1], sys.argv[2], int(sys.argv[3]), [*sys.argv[4:], "DuckDB"]
     with tempfile.TemporaryDirectory(prefix="watershed-peers-") as work:
         work = pathlib.Path(work)
         file = work / "reply.ndjson"
@@ -63,6 +64,8 @@ def main():
             "boto3 TypeDeserializer + pyarrow": lambda out: [*python, "boto3", file, out],
             "Polars": lambda out: [*python, "polars", file, out],
         }
+        if len(wanted) > 1:
+            ways = {name: way for name, way in ways.items() if any(part in name for part in wanted)}
         best, output = {}, {}
         for attempt in range(ATTEMPTS):
             for name, command in ways.items():

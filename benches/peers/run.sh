@@ -1,10 +1,11 @@
 #!/bin/sh
 # How fast is watershed beside DuckDB, pyarrow, Polars and the boto3 way on the same file in the same run? Prints one table.
 #
-#   benches/peers/run.sh [RECORDS]        100,000 unless said otherwise: 118 MB
+#   benches/peers/run.sh [RECORDS [WAY...]]   100,000 unless said otherwise: 118 MB; all ways, or those named, like `watershed`
 #
 # It needs Rust and Python 3; the peers are installed into ${WATERSHED_BENCH_PEERS:-target/bench-peers}.
 set -eu
+[ $# -gt 0 ] || set -- 100000
 cd "$(dirname "$0")/../.."
 here=benches/peers
 peers="${WATERSHED_BENCH_PEERS:-target/bench-peers}"
@@ -24,4 +25,4 @@ made = {m["target"]["name"]: m["executable"] for m in map(json.loads, sys.stdin)
 print(made["peers"], made["watershed"])')
 
 # shellcheck disable=SC2086 # two paths
-exec "$peers/bin/python" "$here/compare.py" $made "${1:-100000}"
+exec "$peers/bin/python" "$here/compare.py" $made "$@"
