@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, ListArray, StructArray};
+use arrow_array::{Array, ArrayRef, ListArray, StructArray, new_null_array};
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, Fields};
 use hashbrown::HashMap;
@@ -55,6 +55,11 @@ impl ColumnBuilder {
     }
 
     pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        if self.nulls.len == 0 {
+            // Nobody looks at the values of such a column: memory that is zero anyway costs nothing. Tables may have
+            // hundreds of them.
+            return Ok(new_null_array(self.slots.finish(None)?.data_type(), rows));
+        }
         self.slots.pad(self.nulls.pad(rows));
         self.slots.finish(self.nulls.finish())
     }
