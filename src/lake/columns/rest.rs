@@ -74,6 +74,12 @@ impl Rest {
         self.names.clear();
     }
 
+    /// Hands over all rows, and keeps room for as many. No row is in the making.
+    pub(super) fn hand_over(&mut self) -> Self {
+        let nulls = std::mem::take(&mut self.nulls);
+        Self { values: self.values.hand_over(), nulls, names: Vec::new() }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.values.bytes()
     }
