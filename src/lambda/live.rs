@@ -43,7 +43,7 @@ pub async fn check(function: &str, out: &mut dyn Write) -> Result<bool, LambdaEr
     let findings = judge(&facts, &mappings);
     let mut write = || -> std::io::Result<()> {
         for mapping in &mappings {
-            writeln!(out, "{}: mapping {} of {}", facts.name, mapping.uuid, mapping.source)?;
+            writeln!(out, "{}: {mapping}", facts.name)?;
         }
         for finding in &findings {
             writeln!(out, "{finding}")?;
@@ -70,6 +70,7 @@ fn read(found: &EventSourceMappingConfiguration) -> Option<Mapping> {
         state: found.state().unwrap_or_default().to_owned(),
         batch_size: found.batch_size().unwrap_or(100),
         window: found.maximum_batching_window_in_seconds().unwrap_or(0),
+        parallelization_factor: found.parallelization_factor().unwrap_or(1),
         reports_failures: found.function_response_types().contains(&FunctionResponseType::ReportBatchItemFailures),
         bisects: found.bisect_batch_on_function_error().unwrap_or(false),
         retry_attempts: found.maximum_retry_attempts().unwrap_or(-1),
@@ -78,5 +79,6 @@ fn read(found: &EventSourceMappingConfiguration) -> Option<Mapping> {
         on_failure: destination.and_then(|on_failure| on_failure.destination()).map(str::to_owned),
         filters: found.filter_criteria().map_or(0, |criteria| criteria.filters().len()),
         from_latest: found.starting_position() == Some(&EventSourcePosition::Latest),
+        last_result: found.last_processing_result().unwrap_or_default().to_owned(),
     })
 }
