@@ -51,6 +51,7 @@ struct Shared {
     chains_opened: AtomicU64,
     injected: Mutex<BTreeMap<Fault, u64>>,
     refused: AtomicU64,
+    requests: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Proxy {
@@ -68,6 +69,7 @@ impl Proxy {
             chains_opened: AtomicU64::new(0),
             injected: Mutex::default(),
             refused: AtomicU64::new(0),
+            requests: Mutex::default(),
         });
         let accepting = shared.clone();
         std::thread::spawn(move || {
@@ -112,6 +114,11 @@ impl Proxy {
         self.shared.injected.lock().unwrap().clone()
     }
 
+    /// How many requests of each method there were.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
     /// How many requests an outage has refused.
     pub fn refused(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
@@ -150,6 +157,7 @@ impl Shared {
     /// The answer; `None`: the connection breaks.
     fn answer(&self, request: &Message) -> io::Result<Option<Message>> {
         let (method, target) = request.target();
+        *self.requests.lock().unwrap().entry(method.to_owned()).or_default() += 1;
         if target.contains("list-type=2") && target.contains("ranges") {
             self.chains_opened.fetch_add(1, Ordering::Relaxed);
         }
