@@ -200,7 +200,7 @@ impl Lane<'_> {
     fn invoke(&mut self, records: &[Waiting]) -> Option<Said> {
         let environment = self.environment.take().unwrap_or_else(|| Environment::start(self.work, self.pipeline));
         let fate = self.random.random_range(0..100);
-        let moment = Duration::from_millis(self.random.random_range(1..2500));
+        let moment = Duration::from_millis(self.random.random_range(1..1000));
         let (timeout, patience) = match fate {
             0..20 => (TIMEOUT, moment),
             20..30 => (moment, moment),

@@ -57,14 +57,19 @@ fn survive(name: &str, written: &Written, pipeline: fn(&str) -> String, mapping:
         verdict.count("reordered"),
     ));
     assert!(counts.kills >= 20 && counts.zombies >= 5 && counts.given_up.is_empty(), "{counts}");
-    assert!(counts.partial > 0 && (counts.bisected > 0) == mapping.bisect, "{counts}");
+    assert_eq!(counts.bisected > 0, mapping.bisect, "{counts}");
 }
 
 /// What a killed process left is completed by the next one: of each shard a batch that is in the lake comes once more.
 fn finish(work: &Work, written: &Written) {
     let last = Environment::start(work, "orders.toml");
     for shard in &written.shards {
-        assert_eq!(last.invoke(&event(&shard[..5]), TIMEOUT, TIMEOUT), Some(done()), "{}", last.running.log());
+        assert_eq!(
+            last.invoke(&event(&shard[shard.len() - 5..]), TIMEOUT, TIMEOUT),
+            Some(done()),
+            "{}",
+            last.running.log()
+        );
     }
     last.kill();
 }
@@ -78,7 +83,7 @@ fn kills_time_outs_and_failures_lose_nothing_and_repeat_nothing_of_a_table() {
 #[test]
 fn kills_time_outs_and_failures_lose_nothing_and_repeat_nothing_of_a_kinesis_stream() {
     // Of an aggregate the whole record comes again. Batches are tried again whole, three lanes share each shard's chain.
-    let mapping = Mapping { batch_size: 100, parallelization_factor: 3, bisect: false, ..SAFE };
+    let mapping = Mapping { batch_size: 60, parallelization_factor: 3, bisect: false, ..SAFE };
     survive("of a Kinesis stream", &kinesis(CHANGES), of_kinesis, mapping, 2);
 }
 
@@ -151,7 +156,7 @@ fn what_grows_too_old_is_all_that_is_missing() {
         for (at, record) in shard.iter_mut().enumerate() {
             record.age = match at * 10 / count {
                 0 => MAXIMUM + Duration::from_secs(60),
-                1..5 => MAXIMUM - Duration::from_millis(20_000 * at as u64 / count as u64),
+                1..5 => MAXIMUM - Duration::from_millis(5 * at as u64),
                 _ => Duration::from_secs(5),
             };
         }
@@ -161,6 +166,10 @@ fn what_grows_too_old_is_all_that_is_missing() {
     assert!(counts.given_up.iter().all(|given| given.condition == "RecordAgeExceeded"));
     let old = written.shards.iter().flatten().filter(|record| record.age > MAXIMUM).count();
     let missing = only_what_was_given_up_is_missing(&work, &written, &counts);
-    // What was never sent can't be there.
-    assert!(old > 50 && missing >= old, "{missing} missing, {old} too old from the beginning");
+    // What was never sent can't be there; and some grew too old while their batches were tried again.
+    let given_up: usize = counts.given_up.iter().map(|given| given.records.len()).sum();
+    assert!(
+        old > 50 && missing >= old && given_up > old,
+        "{missing} missing, {given_up} given up, {old} too old at first"
+    );
 }
