@@ -161,14 +161,22 @@ fn source(origin: &Origin, used: &Use) -> Vec<Statement> {
 fn tables(pipeline: &Pipeline, used: &Use) -> Statement {
     let ask: &[&str] =
         if used.scans() { &["dynamodb:DescribeTable", "dynamodb:Scan"] } else { &["dynamodb:DescribeTable"] };
-    let declared = || pipeline.lake.tables.keys().map(|table| table_arn(table)).collect();
+    // Who only lands an export asks for nothing but keys.
+    let asked = |table: &TableRef| {
+        let declared = pipeline.lake.tables.get(&**table.table()).is_some_and(|own| !own.keys.is_empty());
+        used.tails() || used.scans() || !declared
+    };
     let of_source: Vec<String> = match &pipeline.source.origin {
         _ if used.mode == Mode::Lambda => Vec::new(),
-        Origin::DynamoDbStreams { tables } => tables.iter().filter_map(TableRef::table_id).map(table_arn).collect(),
+        Origin::DynamoDbStreams { tables } => {
+            tables.iter().filter(|table| asked(table)).filter_map(TableRef::table_id).map(table_arn).collect()
+        }
         // Of these no table is asked unless it is scanned.
         _ if !used.scans() => Vec::new(),
         Origin::Kinesis { tables: Some(tables), .. } => tables.iter().map(|table| table_arn(table)).collect(),
-        Origin::Kinesis { tables: None, .. } | Origin::File { .. } => declared(),
+        Origin::Kinesis { tables: None, .. } | Origin::File { .. } => {
+            pipeline.lake.tables.keys().map(|table| table_arn(table)).collect()
+        }
     };
     Statement::allow("AskTable", ask, of_source)
 }

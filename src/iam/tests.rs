@@ -96,6 +96,10 @@ fn a_backfill_reads_what_it_lands_and_no_more() {
     assert!(["State", "SendMessages", "ReadStream"].iter().all(|sid| sids(&export).contains(&(*sid).to_owned())));
     // One in a folder needs nothing.
     assert_eq!(sids(&of(&backfill(&["AWSDynamoDB/01-a"], true))), ["AskTable", "WriteObjects", "ListObjects"]);
+    // And not even the table's keys, where the file has them.
+    let keys = TABLE.to_owned() + "[lake.tables.Orders]\nkeys = [\"Id\"]\n";
+    let offline = used(&keys, &backfill(&["AWSDynamoDB/01-a"], true)).unwrap();
+    assert_eq!(sids(&offline), ["WriteObjects", "ListObjects"]);
     assert_eq!(used(&text, &backfill(&["s3://exports"], true)), Err(NoPolicy::NoExport("s3://exports".into())));
     let daemon = Use { mode: Mode::Daemon, ..backfill(&["s3://exports/x"], false) };
     assert_eq!(used(&text, &daemon), Err(NoPolicy::NotOfMode));
