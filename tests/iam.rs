@@ -104,7 +104,7 @@ fn each_mode_does_what_its_policy_allows_and_hardly_less() {
         (&[], &["function.toml", "--mode", "lambda"]),
     ];
     for (command, policy) in cases {
-        (proxy.take_actions(), of_tables.take_actions());
+        let _before = (proxy.take_actions(), of_tables.take_actions());
         if command.is_empty() {
             let event = std::fs::read(crate::harness::tools().repository("tests/fixtures/lambda_dynamodb_event.json"));
             let event = String::from_utf8(event.unwrap()).unwrap().replace("table/Orders/", "table/Items/");

@@ -82,14 +82,15 @@ pub struct Finding {
     pub is_unsafe: bool,
     /// What is so, and what follows from it.
     pub what: String,
-    /// How to mend it.
+    /// How to mend it, if that can be done.
     pub cure: String,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.is_unsafe { "unsafe" } else { "advice" };
-        write!(f, "{kind}: {}\n        {}", self.what, self.cure)
+        write!(f, "{kind}: {}", self.what)?;
+        if self.cure.is_empty() { Ok(()) } else { write!(f, "\n        {}", self.cure) }
     }
 }
 
@@ -100,7 +101,8 @@ pub fn judge(function: &Function, mappings: &[Mapping]) -> Vec<Finding> {
     let configure =
         |option: &str| format!("aws lambda update-function-configuration --function-name {} {option}", function.name);
     if !function.has_pipeline {
-        let what = "the function has no variable WATERSHED_PIPELINE, so it does not start".to_owned();
+        let what = "the function has no variable WATERSHED_PIPELINE, so it does not start (the command replaces the variables it has)"
+            .to_owned();
         say(true, what, configure("--environment 'Variables={WATERSHED_PIPELINE=pipeline.toml}'"));
     }
     if function.timeout < 30 {
@@ -141,12 +143,12 @@ fn of(mapping: &Mapping) -> Vec<Finding> {
     }
     if mapping.on_failure.is_none() {
         let what = "it has no on-failure destination: what it gives up with, or what expires while it tries, is lost without \
-                    a trace";
+                    a trace (with a bucket, the role needs s3:PutObject and s3:ListBucket there)";
         say(true, what, TO_A_BUCKET);
     }
     if mapping.on_failure.as_deref().is_some_and(|arn| !arn.contains(":s3:")) {
         let what = "its on-failure destination gets the numbers of what is given up; a bucket gets the records themselves, also \
-                    when the stream has them no more";
+                    when the stream has them no more (the role then needs s3:PutObject and s3:ListBucket there)";
         say(false, what, TO_A_BUCKET);
     }
     if mapping.retry_attempts >= 0 {

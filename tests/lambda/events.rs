@@ -97,6 +97,13 @@ fn it_says_what_a_function_lacks() {
     variables.extend([("AWS_LAMBDA_FUNCTION_VERSION", "1"), ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")]);
     let said = work.spawn_with(&[], &variables).wait().expect(2);
     assert!(said.stderr.contains("WATERSHED_PIPELINE is missing"), "{}", said.stderr);
+    for (name, odd) in [("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9/x"), ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "much")] {
+        let said = work.spawn_with(&[], &[&variables[..], &[(name, odd)]].concat()).wait().expect(2);
+        assert!(said.stderr.contains(&format!("{name} is {odd:?}, and Lambda sets")), "{}", said.stderr);
+    }
+    variables.push(("WATERSHED_PIPELINE", "s3://bucket"));
+    let said = work.spawn_with(&[], &variables).wait().expect(2);
+    assert!(said.stderr.contains("names no object: s3://BUCKET/KEY"), "{}", said.stderr);
     variables.push(("WATERSHED_PIPELINE", "file.toml"));
     work.write("file.toml", "name = \"f\"\n[source]\ntype = \"file\"\npath = \"x\"\n[lake]\npath = \"lake\"\n");
     let said = work.spawn_with(&[], &variables).wait().expect(2);
@@ -189,4 +196,41 @@ fn what_was_done_in_time_is_reported_as_done() {
     environment.kill();
     let folder = Place::s3(s3.port, "lake-bucket", "p").fetch(&work.path("fetched"));
     assert_eq!(walk(&folder).rows, batch.len() as u64);
+}
+
+/// Somebody's lifecycle rule was too quick: it deleted the kept records of a range that a killed process had begun.
+#[test]
+fn a_range_whose_kept_records_are_gone_is_completed_by_its_batch_or_passed_over() {
+    let work = Work::new();
+    work.write("stop.toml", of_table("lake"));
+    work.write("resume.toml", of_table("lake").replace("[source]", "[source]\non_gap = \"resume\""));
+    let shard = table(300).shards.remove(0);
+    let (batch, next) = shard.split_at(40);
+    let invoke = |pipeline: &str, records| {
+        let environment = Environment::start(&work, pipeline);
+        let said = environment.invoke(&event(records), TIMEOUT, TIMEOUT);
+        let log = environment.kill().stderr;
+        said.unwrap_or_else(|| panic!("no answer: {log}"))
+    };
+    let tear = || {
+        for (path, _) in files_below(&work.path("lake")) {
+            if path.ends_with(".parquet") || path.starts_with("_watershed/records/") {
+                std::fs::remove_file(work.path("lake").join(path)).unwrap();
+            }
+        }
+    };
+    assert_eq!(invoke("stop.toml", batch), done());
+    let whole = files_below(&work.path("lake"));
+    tear();
+    let Said::Error(why) = invoke("stop.toml", next) else { panic!("a range is not complete") };
+    assert!(why.contains("give it back") && why.contains("on_gap = \"resume\""), "{why}");
+    // The same batch again, and everything but the kept records is there again.
+    assert_eq!(invoke("stop.toml", batch), done());
+    let kept = |(path, _): &(String, u64)| !path.starts_with("_watershed/records/");
+    assert_eq!(files_below(&work.path("lake")), whole.into_iter().filter(kept).collect::<Vec<_>>());
+    tear();
+    assert_eq!(invoke("resume.toml", next), done());
+    assert_eq!(files_below(&work.path("lake/_watershed/gaps")).len(), 1);
+    let rows = files_below(&work.path("lake/Orders")).len();
+    assert!(rows > 0, "what came behind the gap has landed");
 }

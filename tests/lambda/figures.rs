@@ -131,7 +131,13 @@ fn figures_of_size_cold_start_batches_and_cost() {
     work.write("orders.toml", of_table("s3://lake-bucket/lake").replace("rows = 150", "rows = 100_000"));
     // The first one makes the lake.
     cold_start(&work);
-    show(&format!("lambda: start to first poll {in_folder:?} with a lake in a folder, {:?} in S3", cold_starts(&work)));
+    let requests = || proxy.requests().values().sum::<u64>();
+    let before = requests();
+    let in_s3 = cold_starts(&work);
+    let each = (requests() - before) / 5;
+    show(&format!(
+        "lambda: start to first poll {in_folder:?} with a lake in a folder, {in_s3:?} in S3, with {each} requests to it"
+    ));
 
     let mut records = table(36_300).shards.remove(0);
     let small: Vec<_> = records.split_off(10_000).chunks(100).take(20).map(event).collect();

@@ -10,7 +10,7 @@ use crate::harness::lake::Place;
 use crate::harness::queues::call;
 use crate::harness::recorded::record;
 use crate::harness::servers::{MiniStack, free_port};
-use crate::harness::{Guarded, Work, files_below, tools, wait_for};
+use crate::harness::{Guarded, Work, files_below, http, tools, wait_for};
 
 /// A table and a Kinesis stream: the ARNs of its stream, and of that.
 fn streams(endpoint: &str) -> (String, String) {
@@ -89,6 +89,9 @@ fn a_servers_own_mappings_land_rows_in_its_bucket() {
         });
         call(&endpoint, "lambda", "create_event_source_mapping", &mapping);
     }
+    let said = work.run(&["check", "--lambda", "nobody"]).expect(1);
+    assert!(said.stderr.contains("lambda:GetFunctionConfiguration of nobody: "), "{}", said.stderr);
+    assert!(said.stderr.contains("ResourceNotFoundException") && !said.stderr.contains("raw:"), "{}", said.stderr);
     // What the mapping lacks is said.
     let said = work.run(&["check", "--lambda", "orders"]).expect(2);
     assert!(said.stdout.contains("it has no on-failure destination"), "{}", said.stdout);
@@ -134,7 +137,14 @@ fn behind_cargo_lambdas_local_runtime_rows_land_in_a_bucket() {
     let server = MiniStack::start().with_bucket("lake-bucket");
     let work = Work::new().set("AWS_ENDPOINT_URL", server.endpoint());
     work.write("table.toml", of_table("s3://lake-bucket/table"));
-    work.write("kinesis.toml", of_kinesis("s3://lake-bucket/kinesis"));
+    // This one is not in the package.
+    let body = of_kinesis("s3://lake-bucket/kinesis");
+    let stored = http::call(server.port, "PUT", "/lake-bucket/pipelines/kinesis.toml", body.as_bytes()).unwrap();
+    assert_eq!(stored.status(), 200);
+    let pipelines = |lake: &str| match lake {
+        "kinesis" => "s3://lake-bucket/pipelines/kinesis.toml".to_owned(),
+        lake => format!("{lake}.toml"),
+    };
     for (lake, event, rows) in [("table", "lambda_dynamodb_event.json", 7), ("kinesis", "lambda_kinesis_event.json", 3)]
     {
         let port = free_port();
@@ -157,7 +167,7 @@ fn behind_cargo_lambdas_local_runtime_rows_land_in_a_bucket() {
             ("AWS_LAMBDA_FUNCTION_NAME", "_".to_owned()),
             ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024".to_owned()),
-            ("WATERSHED_PIPELINE", format!("{lake}.toml")),
+            ("WATERSHED_PIPELINE", pipelines(lake)),
         ];
         let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let function = work.spawn_with(&[], &variables);
