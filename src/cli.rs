@@ -161,7 +161,9 @@ pub enum Command {
         after_long_help = concat!(
             "Examples:\n",
             "  watershed iam forum.toml --mode daemon\n",
-            "  watershed iam pipelines/lambda/dynamodb.toml --mode lambda"
+            "  watershed iam pipelines/lambda/dynamodb.toml --mode lambda\n",
+            "  watershed iam forum.toml --mode backfill\n",
+            "  watershed iam forum.toml --mode backfill --export s3://exports/AWSDynamoDB/01795168800622-efd1a093"
         )
     )]
     Iam {
@@ -171,6 +173,12 @@ pub enum Command {
         /// How it runs
         #[arg(long, value_enum)]
         mode: crate::iam::Mode,
+        /// Of a backfill: an export that it lands instead of scanning
+        #[arg(long = "export", value_name = "URI")]
+        exports: Vec<String>,
+        /// Of a backfill: without a tail
+        #[arg(long)]
+        snapshot_only: bool,
     },
 
     /// Serve a stream's events as an AWS Lambda function
@@ -308,7 +316,21 @@ mod tests {
             ("watershed check --lambda f", Command::Check { pipelines: Vec::new(), lambda: Some("f".into()) }),
             (
                 "watershed iam a.toml --mode lambda",
-                Command::Iam { pipeline: pipeline.clone(), mode: crate::iam::Mode::Lambda },
+                Command::Iam {
+                    pipeline: pipeline.clone(),
+                    mode: crate::iam::Mode::Lambda,
+                    exports: Vec::new(),
+                    snapshot_only: false,
+                },
+            ),
+            (
+                "watershed iam a.toml --mode backfill --export x --snapshot-only",
+                Command::Iam {
+                    pipeline: pipeline.clone(),
+                    mode: crate::iam::Mode::Backfill,
+                    exports: vec!["x".into()],
+                    snapshot_only: true,
+                },
             ),
             ("watershed lambda", Command::Lambda),
             (

@@ -23,7 +23,7 @@ pub mod scan;
 pub(crate) mod streams_page;
 pub mod until_now;
 pub mod unwrap;
-mod wire_error;
+pub(crate) mod wire_error;
 #[cfg(test)]
 mod wire_tests;
 
