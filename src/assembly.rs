@@ -11,6 +11,7 @@ use crate::checkpoint::folder::{FolderState, holder_note};
 use crate::checkpoint::{StateError, StateStore};
 use crate::clock::Clock;
 use crate::engine::{EngineSettings, OnGap};
+use crate::lake::latest::states::Order;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
 use crate::lake::store::{FolderStore, ObjectStore, S3Store, StoreError, probe};
@@ -150,6 +151,12 @@ impl<'a> Assembly<'a> {
             }
             Origin::Kinesis { tables: None, .. } | Origin::File { .. } => lake(),
         }
+    }
+
+    /// By what the changes of an item are ordered. Kinesis keeps no order of those that DynamoDB puts there: their own time
+    /// is the best there is.
+    pub fn order(&self) -> Order {
+        if matches!(self.pipeline.source.origin, Origin::Kinesis { .. }) { Order::Time } else { Order::Sequence }
     }
 
     /// What a table says of itself.

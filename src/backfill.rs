@@ -10,9 +10,11 @@
 mod generation;
 mod positions;
 mod progress;
+mod removed;
 mod report;
 mod snapshot;
 mod tail;
+mod turns;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -27,7 +29,7 @@ use crate::lake::generation::{Exports, Generation, Method};
 use crate::lake::{Lake, LakeError};
 use crate::pipeline::spec::{Origin, Pipeline};
 use crate::signal::told_to_stop;
-use crate::source::export::{Export, ExportError, ExportStream};
+use crate::source::export::{Export, ExportError, ExportStream, Window};
 use crate::source::scan::{ScanOf, ScanStream};
 use crate::source::{StreamApi, StreamError, StreamIdentity, TableFacts};
 use crate::telemetry::Metrics;
@@ -78,6 +80,9 @@ pub enum BackfillError {
     /// What is asked for can't be done so; the text says the cure.
     #[error("{0}")]
     Refused(String),
+    /// What is too large for memory can't be kept on this machine.
+    #[error("a temporary file (TMPDIR): {0}")]
+    Temporary(std::io::Error),
     /// It was told to stop.
     #[error("stopped before it was complete. Start the backfill again to go on there")]
     Stopped,
@@ -95,6 +100,8 @@ struct Part {
     /// The items it is expected to have; exactly so many for an export.
     items: u64,
     exact: bool,
+    /// Since when all items of the table are in it, if they are: µs since the epoch.
+    all_at: Option<i64>,
 }
 
 /// Backfills the tables of a pipeline, and tells on `out` what became of it.
@@ -209,7 +216,8 @@ impl Backfill<'_> {
         let (began_at, read_units) = (generation.began_at, self.wanted.read_units);
         let of = ScanOf { table: called.to_owned(), segments, began_at, read_units };
         let scan = self.assembly.scan(identity, of, &prefix, last_keys).await?;
-        Ok(Part { generation, stream: scan.clone(), scan: Some(scan), items, exact: false })
+        let all_at = Some(began_at);
+        Ok(Part { generation, stream: scan.clone(), scan: Some(scan), items, exact: false, all_at })
     }
 
     /// The exports that were asked for: of a table of the pipeline, and whole.
@@ -255,9 +263,13 @@ impl Backfill<'_> {
             return Err(BackfillError::Refused(why));
         }
         let items = exports.iter().map(|export| export.manifest.items).sum();
+        let all_at = exports.first().and_then(|export| match export.manifest.window {
+            Window::Full(at) => Some(at).filter(|_| !export.manifest.partial),
+            Window::Incremental { .. } => None,
+        });
         let (identity, prefix) = names(&generation);
         let stream = ExportStream::new(identity, exports, lanes, &prefix, self.clock.clone());
-        Ok(Part { generation, stream, scan: None, items, exact: true })
+        Ok(Part { generation, stream, scan: None, items, exact: true, all_at })
     }
 
     async fn generation(
@@ -297,7 +309,7 @@ impl Backfill<'_> {
         out: &mut dyn Write,
     ) -> Result<(), BackfillError> {
         let metrics = Metrics::new();
-        // Half of the memory is the tail's: a scan must not starve it.
+        // Half of the memory is the tail's. What else it needs, it gets by turns.
         let memory = self.pipeline.memory as usize / if tail.is_some() { 2 } else { 1 };
         let running = match &tail {
             Some(tail) => Some(tail.start(self.assembly, lake, memory, &metrics).await?),
@@ -305,21 +317,44 @@ impl Backfill<'_> {
         };
         let generations: HashMap<TableName, i64> =
             parts.iter().map(|part| (part.generation.table.as_str().into(), part.generation.generation)).collect();
+        let snapshot = |keeps: bool, tail: Option<&Tail>| Snapshot {
+            lake: lake.for_backfill(generations.clone(), keeps),
+            clock: self.clock.clone(),
+            memory,
+            metrics: metrics.clone(),
+            tail: tail.map(Tail::watch),
+        };
         let keeps = parts.iter().any(|part| part.scan.is_some());
-        let snapshot =
-            Snapshot { lake: lake.for_backfill(generations, keeps), clock: self.clock.clone(), memory, metrics };
-        let landed = snapshot.land(&parts);
+        let reading = snapshot(keeps, tail.as_ref());
+        let landed = reading.land(&parts);
         let landed = match running {
             Some(running) => running.beside(landed).await?,
             None => landed.await?,
         };
-        if let Some(tail) = tail {
+        if let Some(tail) = &tail {
             tail.read_until_now(self.assembly, lake, memory).await?;
         }
+        self.remove(&snapshot(true, None), &parts).await?;
         for (part, landed) in parts.iter().zip(&landed) {
             self.complete(lake, part, landed).await?;
         }
         Ok(report::landed(self.pipeline, &parts, &landed, out)?)
+    }
+
+    /// Removes from the lake's latest state what was deleted unseen.
+    async fn remove(&self, snapshot: &Snapshot, parts: &[Part]) -> Result<(), BackfillError> {
+        let mut gone = Vec::new();
+        for part in parts {
+            if let Some(at) = part.all_at
+                && removed::may_be(&snapshot.lake, &part.generation).await?
+            {
+                gone.extend(removed::find(&snapshot.lake, &part.generation, at, self.assembly.order()).await?);
+            }
+        }
+        if !gone.is_empty() {
+            snapshot.land(&gone).await?;
+        }
+        Ok(())
     }
 
     /// Says that a generation is complete, if it is.

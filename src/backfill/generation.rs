@@ -118,9 +118,10 @@ async fn reaches_gaps(lake: &Lake, generation: &Generation, export: &Export, fro
         };
         if from > since.as_microsecond() {
             return Err(BackfillError::Refused(format!(
-                "the export at {} begins at {}, but changes are missing since {since}: begin with an export of that time",
+                "the export at {} begins at {}, but changes are missing since {}: begin with an export of that time",
                 export.place,
-                rfc3339(from)
+                rfc3339(from),
+                rfc3339(since.as_microsecond())
             )));
         }
     }

@@ -24,8 +24,14 @@ pub(super) struct Expected {
     pub(super) before: u64,
 }
 
-/// Shows progress. `units` tells the read units so far. Never returns.
-pub(super) async fn show(totals: &Arc<Totals>, expected: Expected, units: impl Fn() -> f64, clock: &Clock) {
+/// Shows progress. `units` tells the read units so far, `waits` whether it is the tail's turn. Never returns.
+pub(super) async fn show(
+    totals: &Arc<Totals>,
+    expected: Expected,
+    units: impl Fn() -> f64,
+    waits: impl Fn() -> bool,
+    clock: &Clock,
+) {
     let started = clock.now();
     let elapsed = || clock.now().saturating_duration_since(started);
     if !std::io::stderr().is_terminal() {
@@ -35,7 +41,17 @@ pub(super) async fn show(totals: &Arc<Totals>, expected: Expected, units: impl F
             let Progress { items, bytes, rate, left } = now;
             let left = left.map(|left| HumanDuration(left).to_string());
             let read_units = units();
-            tracing::info!(items, of = expected.items, bytes, a_second = rate, read_units, left, "backfilled so far");
+            let waits = waits().then_some("for the tail");
+            tracing::info!(
+                items,
+                of = expected.items,
+                bytes,
+                a_second = rate,
+                read_units,
+                left,
+                waits,
+                "backfilled so far"
+            );
         }
     }
     let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}");
@@ -45,7 +61,11 @@ pub(super) async fn show(totals: &Arc<Totals>, expected: Expected, units: impl F
         let now = Progress::of(&totals.counts(), expected, elapsed());
         bar.set_length(expected.items.max(now.items));
         bar.set_position(now.items);
-        let left = now.left.map(|left| format!(", {} left", HumanDuration(left))).unwrap_or_default();
+        let left = match now.left {
+            _ if waits() => ", waiting for the tail to catch up".to_owned(),
+            Some(left) => format!(", {} left", HumanDuration(left)),
+            None => String::new(),
+        };
         bar.set_message(format!(
             "{} of {} items ({}), {} a second, {} read units{left}",
             HumanCount(now.items),

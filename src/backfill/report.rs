@@ -72,7 +72,7 @@ pub(super) fn landed(
             pipeline.lake.path,
         )?;
         if let Some(scan) = scan {
-            writeln!(out, "  {} read units were spent", HumanCount(scan.spent().ceil() as u64))?;
+            writeln!(out, "  {} read units were spent by this run", HumanCount(scan.spent().ceil() as u64))?;
         }
     }
     out.flush()

@@ -100,6 +100,12 @@ impl DynamoDbLocal {
         assert_eq!(answer.status() / 100, 2, "{answer:?}");
     }
 
+    /// Makes every record, shard and iterator of all streams so much older, so that they are trimmed.
+    pub fn age(&self, hours: u32) {
+        let answer = http::call(self.control, "POST", &format!("/age?hours={hours}"), b"").unwrap();
+        assert_eq!(answer.status() / 100, 2, "{answer:?}");
+    }
+
     /// The arguments every run of the writer begins with.
     pub fn writer<'a>(endpoint: &'a str, history: &'a Path) -> Vec<&'a str> {
         vec!["--endpoint", endpoint, "--history", history.to_str().unwrap()]
