@@ -17,7 +17,7 @@ use crate::lake::schema::TableRules;
 use crate::lake::store::{FolderStore, ObjectStore, S3Store, StoreError, probe};
 use crate::lake::{Lake, LakeError, LakeSettings};
 use crate::pipeline::spec::{self, LakePath, Origin, Pipeline, StatePlace};
-use crate::source::export::{self, Export, ExportError, Place};
+use crate::source::export::{self, Export, ExportError, Made, Place, Target};
 use crate::source::file::FileFinder;
 use crate::source::lineage::StartPolicy;
 use crate::source::scan::{LastKeys, ScanOf, ScanStream};
@@ -79,6 +79,16 @@ impl<'a> Assembly<'a> {
             places.push(Place::parse(uri, aws.as_deref())?);
         }
         Ok(export::open(places).await?)
+    }
+
+    /// Has DynamoDB make an export of a table; see [`export::make`].
+    pub async fn new_export(&self, table: &TableFacts, to: &Target, purpose: &str) -> Result<Made, AssemblyError> {
+        Ok(export::make(self.aws().await?.dynamodb(), table, to, purpose, &self.clock).await?)
+    }
+
+    /// Whether DynamoDB can make an export of a table.
+    pub async fn can_be_exported(&self, table: &TableFacts) -> Result<(), AssemblyError> {
+        Ok(export::can_be_made(self.aws().await?.dynamodb(), table).await?)
     }
 
     async fn aws(&self) -> Result<&Arc<Aws>, AwsError> {

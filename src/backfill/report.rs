@@ -10,7 +10,7 @@ use super::{Part, Wanted};
 use crate::lake::{Landed, rfc3339};
 use crate::pipeline::spec::Pipeline;
 use crate::source::TableFacts;
-use crate::source::export::{Export, Window};
+use crate::source::export::{Export, Target, Window};
 
 /// `--dry-run` of exports.
 pub(super) fn exports(exports: &[Export], out: &mut dyn Write) -> std::io::Result<()> {
@@ -26,6 +26,23 @@ pub(super) fn exports(exports: &[Export], out: &mut dyn Write) -> std::io::Resul
             HumanCount(manifest.items),
             manifest.files.len(),
             HumanBytes(manifest.billed_bytes),
+        )?;
+    }
+    out.flush()
+}
+
+/// `--dry-run` of exports that DynamoDB would make.
+pub(super) fn new_exports(
+    tables: &[(String, TableFacts)],
+    Target { bucket, prefix }: &Target,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    for (_, TableFacts { name, items, bytes, .. }) in tables {
+        let (items, size) = (HumanCount(*items), HumanBytes(*bytes));
+        writeln!(
+            out,
+            "Table {name}: about {items} items (DynamoDB counts them every six hours), no read units; an export of {size} to \
+             s3://{bucket}/{prefix}, which DynamoDB bills by size"
         )?;
     }
     out.flush()

@@ -32,6 +32,8 @@ pub struct DynamoDbFinder {
 pub struct TableFacts {
     /// The table's name.
     pub name: TableName,
+    /// Its ARN.
+    pub arn: String,
     /// Its key attributes: the partition key, then the sort key where there is one.
     pub keys: Vec<KeyAttribute>,
     /// The stream that is on, or the last one that was: a stream stays readable for 24 h after it was switched off.
@@ -183,7 +185,8 @@ fn facts(table: TableDescription) -> Option<TableFacts> {
     let (items, bytes) = (count(table.item_count), count(table.table_size_bytes));
     let name = table.table_name.filter(|_| !keys.is_empty())?;
     let stream = table.latest_stream_arn.filter(|arn| !arn.is_empty());
-    Some(TableFacts { name: name.into(), keys, stream, items, bytes, view_type })
+    let arn = table.table_arn.unwrap_or_default();
+    Some(TableFacts { name: name.into(), arn, keys, stream, items, bytes, view_type })
 }
 
 #[derive(Debug, PartialEq, Eq)]

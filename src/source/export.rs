@@ -8,10 +8,12 @@ mod lanes;
 mod lines;
 pub mod manifest;
 mod place;
+mod request;
 
 pub use lanes::Lane;
 pub use manifest::{ExportError, Manifest, Window};
 pub use place::{Export, Place, open};
+pub use request::{Made, Target, can_be_made, make};
 
 use std::sync::Arc;
 
