@@ -82,7 +82,9 @@ impl Backfill<'_> {
         for attempt in 0..EARLIER {
             let Target { bucket, prefix } = target;
             let purpose = format!("{} {number} {began_at} s3://{bucket}/{prefix} {attempt}", facts.arn);
-            let Made::There { uri, earlier } = self.assembly.new_export(facts, target, &purpose).await? else { continue };
+            let Made::There { uri, earlier } = self.assembly.new_export(facts, target, &purpose).await? else {
+                continue;
+            };
             let export = self.assembly.exports(&[uri]).await?.remove(0);
             let covers = generation::covers(lake, generation, std::slice::from_ref(&export), &self.clock).await;
             match covers {
@@ -91,7 +93,8 @@ impl Backfill<'_> {
                 _ => return Ok(export),
             }
         }
-        let why = format!("the exports that were made of table {} are of no use: start the backfill again later", facts.name);
+        let why =
+            format!("the exports that were made of table {} are of no use: start the backfill again later", facts.name);
         Err(BackfillError::Refused(why))
     }
 

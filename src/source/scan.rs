@@ -230,6 +230,53 @@ impl StreamApi for ScanStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::ReadFrom;
+    use crate::source::reader::{Read, ShardReader};
+    use crate::source::wire_tests::{aws, ok, refusal, serve};
+
+    /// The lake has nothing of the scan yet.
+    struct Nothing;
+
+    impl LastKeys for Nothing {
+        fn last_key<'a>(&'a self, _shard: &'a ShardId) -> BoxFuture<'a, Result<Option<String>, StreamError>> {
+            Box::pin(async { Ok(None) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_throttled_scan_goes_on_behind_the_same_item() {
+        let page = |id: &str, more: &str| {
+            ok(&format!(r#"{{"Items":[{{"Id":{{"S":"{id}"}}}}],"ConsumedCapacity":{{"CapacityUnits":2.5}}{more}}}"#))
+        };
+        let throttled = || refusal(400, "ProvisionedThroughputExceededException");
+        let server = serve(vec![
+            page("a", r#","LastEvaluatedKey":{"Id":{"S":"a"}}"#),
+            throttled(),
+            throttled(),
+            throttled(),
+            page("b", ""),
+        ])
+        .await;
+        let identity = StreamIdentity { id: "backfill:T:1".into(), table: Some("T".into()), origin: None };
+        let of = ScanOf { table: "T".into(), segments: 1, began_at: 7, read_units: Some(100) };
+        let clock = Clock::system();
+        let client = aws(&server.url).dynamodb().clone();
+        let scan = ScanStream::new(client, identity, of, "backfill-1", Arc::new(Nothing), clock.clone());
+        let shard = ShardId::new("backfill-1-0000");
+        let mut reader = ShardReader::new(scan.clone(), clock, shard, ReadFrom::TrimHorizon, None);
+        let mut items = Vec::new();
+        while items.len() < 2 {
+            let Ok(Read::Page(page)) = reader.next().await else { panic!("a page") };
+            items.extend(page.records.into_iter().map(|record| record.payload));
+        }
+        assert_eq!(items, [r#"{"Id":{"S":"a"}}"#, r#"{"Id":{"S":"b"}}"#]);
+        // The client asks once more by itself.
+        assert!(reader.throttled > 0 && scan.spent() == 5.0, "{} {}", reader.throttled, scan.spent());
+        let requests = server.requests.lock().unwrap();
+        let begun: Vec<_> =
+            requests.iter().map(|(_, request)| request["ExclusiveStartKey"]["Id"]["S"].clone()).collect();
+        assert!(begun[0].is_null() && begun[1..].iter().all(|key| key == "a"), "{begun:?}");
+    }
 
     #[test]
     fn a_place_is_its_iterator() {

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use watershed::source::export::manifest::md5_base64;
 
 use super::check;
 use crate::harness::exports::{Invented, full, incremental, record};
 use crate::harness::lake::walk;
 use crate::harness::servers::MiniStack;
-use crate::harness::{Work, files_below, http};
+use crate::harness::{LIMIT, Work, files_below, http, queues, wait_for};
 
 const PIPELINE: &str = r#"
 name = "exported"
@@ -63,6 +63,16 @@ impl Bucket {
                 continue;
             }
             self.put(&format!("{prefix}/{path}"), &body);
+        }
+    }
+
+    /// Lays down an export as if it were the one with this id.
+    fn upload_as(&self, export: &Path, id: &str) {
+        let (own, root) = (export.file_name().unwrap().to_str().unwrap(), export.parent().unwrap().parent().unwrap());
+        for (path, _) in files_below(root).into_iter().filter(|(path, _)| !path.ends_with(".md5")) {
+            let body = fs::read(root.join(&path)).unwrap();
+            let text = String::from_utf8(body.clone()).map(|text| text.replace(own, id).into_bytes());
+            self.put(&format!("of/items/{}", path.replace(own, id)), &text.unwrap_or(body));
         }
     }
 
@@ -164,4 +174,40 @@ fn what_is_wrong_in_s3_is_told_and_the_backfill_goes_on_where_it_was() {
     assert!(said.contains("generation 1 is complete, 900 items"), "{said}");
     let verdict = bucket.has(invented.before());
     assert_eq!((&verdict["rows"], &verdict["generation"]), (&900.into(), &1.into()));
+}
+
+#[test]
+fn an_export_is_made_by_dynamodb_where_it_can_be() {
+    let mut bucket = Bucket::new();
+    bucket.work = bucket.work.set("AWS_ENDPOINT_URL_DYNAMODB", bucket.s3.endpoint());
+    let endpoint = bucket.s3.endpoint();
+    let call = |operation: &str, arguments: Value| queues::call(&endpoint, "dynamodb", operation, &arguments);
+    let table = json!({
+        "TableName": "Items", "KeySchema": [{"AttributeName": "Id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "Id", "AttributeType": "S"}], "BillingMode": "PAY_PER_REQUEST",
+    });
+    call("create_table", table);
+    let uri = format!("new:s3://{BUCKET}/of/items");
+    bucket.fails(&uri, "table Items has no point-in-time recovery");
+    let recovery = json!({"PointInTimeRecoveryEnabled": true});
+    call("update_continuous_backups", json!({"TableName": "Items", "PointInTimeRecoverySpecification": recovery}));
+    bucket.fails("new:items", "give new:s3://BUCKET/PREFIX");
+    let arguments = ["backfill", "exported.toml", "--snapshot-only", "--export", &uri];
+    let told = bucket.work.run(&[&arguments[..], &["--dry-run"]].concat()).expect(0).stdout;
+    assert!(told.contains("Table Items") && told.contains("no read units"), "{told}");
+    assert!(!bucket.work.path("lake").exists());
+    // The server makes exports without files: the test writes them.
+    let invented = Invented { items: 300, seed: 5 };
+    let made = full(&bucket.work.path("exports"), "2026-11-20T10:00:00.622Z", 2, invented.before());
+    let export = || call("list_exports", json!({}))["ExportSummaries"][0]["ExportArn"].as_str().map(str::to_owned);
+    let running = bucket.work.spawn(&arguments);
+    let arn = wait_for("the export", LIMIT, export);
+    let id = arn.rsplit('/').next().unwrap().to_owned();
+    bucket.upload_as(&made, &id);
+    // Killed while it waits, it goes on with the same export.
+    running.kill();
+    let said = bucket.work.run(&arguments).expect(0).stdout;
+    assert!(said.contains("generation 1 is complete, 300 items"), "{said}");
+    bucket.has(invented.before());
+    assert_eq!(call("list_exports", json!({}))["ExportSummaries"].as_array().unwrap().len(), 1);
 }

@@ -14,7 +14,7 @@ use crate::source::wire_error::{Call, stream_error};
 use crate::source::{StreamError, TableFacts};
 
 /// How often DynamoDB is asked whether the export is there.
-const ASK_EVERY: Duration = Duration::from_secs(10);
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// How an export that is yet to be made is asked for: `new:s3://BUCKET/PREFIX`.
 const NEW: &str = "new:";
@@ -171,24 +171,4 @@ fn no_recovery(table: &str) -> ExportError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_export_has_a_place() {
-        let target = |bucket: &str, prefix: &str| Target { bucket: bucket.into(), prefix: prefix.into() };
-        let arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/Orders/export/01795168800622-efd1a093";
-        for (uri, expected, there) in [
-            ("new:s3://b/some/prefix/", target("b", "some/prefix"), "s3://b/some/prefix/AWSDynamoDB/01795168800622-efd1a093"),
-            ("new:s3://b", target("b", ""), "s3://b/AWSDynamoDB/01795168800622-efd1a093"),
-        ] {
-            assert!(Target::is_new(uri));
-            let parsed = Target::parse(uri).unwrap();
-            assert_eq!((parsed.uri(arn).as_str(), parsed), (there, expected));
-        }
-        for wrong in ["new:", "new:folder", "new:s3://", "new:s3:///prefix"] {
-            assert!(Target::parse(wrong).unwrap_err().0.contains("give new:s3://BUCKET/PREFIX"), "{wrong}");
-        }
-        assert!(!Target::is_new("s3://b/new:"));
-    }
-}
+mod tests;
