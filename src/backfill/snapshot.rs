@@ -72,7 +72,6 @@ impl Snapshot {
         };
         let scans: Vec<_> = parts.iter().filter_map(|part| part.scan.clone()).collect();
         let units = || scans.iter().map(|scan| scan.spent()).sum::<f64>();
-        let totals = engine.totals();
         let take_turns = async {
             match &self.tail {
                 Some(tail) => tail.take_turns(Turns::new(self.lake.roll_age()), &gate).await,
@@ -81,7 +80,7 @@ impl Snapshot {
         };
         tokio::select! {
             ended = engine.run(CancellationToken::new()) => ended.map_err(BackfillError::Snapshot)?,
-            () = progress::show(&totals, expected, units, || gate.waits(), &self.clock) => {}
+            () = progress::show(&gate, expected, units, &self.clock) => {}
             () = take_turns => {}
         }
         self.landed(parts).await

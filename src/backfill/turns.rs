@@ -4,6 +4,7 @@
 //! How far the tail is behind is asked of its state and its source, so that it makes no difference whose tail it is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -56,7 +57,7 @@ impl Watch {
         loop {
             let behind = self.behind().await;
             let (waited, waits) = (gate.waits(), turns.look(behind));
-            gate.0.send_replace(Some(waits));
+            gate.waits.send_replace(Some(waits));
             if waits != waited {
                 let (minutes, told) = (behind.as_secs() / 60, if waits { "waits for it" } else { "goes on" });
                 tracing::info!(minutes, "the tail is so many minutes behind: the snapshot {told}");
@@ -86,33 +87,48 @@ impl Watch {
     }
 }
 
-/// What the snapshot is let through by: closed until the first look, and while it has to wait.
-pub(super) struct Gate(watch::Sender<Option<bool>>);
+/// What the snapshot is let through by: closed until the first look, and while it has to wait. Counts what comes through.
+pub(super) struct Gate {
+    waits: watch::Sender<Option<bool>>,
+    passed: Arc<Passed>,
+}
+
+#[derive(Default)]
+struct Passed {
+    items: AtomicU64,
+    bytes: AtomicU64,
+}
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Self(watch::Sender::new(None))
+        Self { waits: watch::Sender::new(None), passed: Arc::default() }
     }
 
     /// A gate that nobody closes.
     pub(super) fn open() -> Self {
-        Self(watch::Sender::new(Some(false)))
+        Self { waits: watch::Sender::new(Some(false)), passed: Arc::default() }
     }
 
     /// Whether the snapshot has to wait for the tail.
     pub(super) fn waits(&self) -> bool {
-        self.0.borrow().unwrap_or_default()
+        self.waits.borrow().unwrap_or_default()
+    }
+
+    /// The items and bytes that have come through.
+    pub(super) fn passed(&self) -> (u64, u64) {
+        (self.passed.items.load(Ordering::Relaxed), self.passed.bytes.load(Ordering::Relaxed))
     }
 
     /// The stream, of which pages come only while the gate is open.
     pub(super) fn before(&self, inner: Arc<dyn StreamApi>) -> Arc<dyn StreamApi> {
-        Arc::new(InTurn { inner, waits: self.0.subscribe() })
+        Arc::new(InTurn { inner, waits: self.waits.subscribe(), passed: self.passed.clone() })
     }
 }
 
 struct InTurn {
     inner: Arc<dyn StreamApi>,
     waits: watch::Receiver<Option<bool>>,
+    passed: Arc<Passed>,
 }
 
 impl StreamApi for InTurn {
@@ -140,7 +156,10 @@ impl StreamApi for InTurn {
         Box::pin(async move {
             // A gate that is gone closes nothing any more.
             let _ = self.waits.clone().wait_for(|waits| *waits == Some(false)).await;
-            self.inner.get_records(shard, iterator).await
+            let page = self.inner.get_records(shard, iterator).await?;
+            self.passed.items.fetch_add(page.records.len() as u64, Ordering::Relaxed);
+            self.passed.bytes.fetch_add(page.bytes as u64, Ordering::Relaxed);
+            Ok(page)
         })
     }
 
@@ -235,7 +254,8 @@ mod tests {
             () = watch.take_turns(Turns::new(MINUTE), &gate) => {}
             () = test => {}
         }
-        assert!(Gate::open().0.borrow().is_some_and(|waits| !waits));
+        assert!(gate.passed().0 > 0 && gate.passed().1 > 0);
+        assert_eq!(*Gate::open().waits.borrow(), Some(false));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ fn orders() -> TableFacts {
         stream: None,
         items: 0,
         bytes: 0,
+        read_capacity: None,
         view_type: None,
     }
 }
