@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::harness::churn::{Churn, Service, load};
 use crate::harness::servers::DynamoDbLocal;
-use crate::harness::{Work, files_below, rest, tools, wait_for};
+use crate::harness::{Ended, Running, Work, files_below, rest, tools, wait_for};
 
 /// What the lake's latest state is, held against items or a live table.
 #[track_caller]
@@ -50,10 +50,15 @@ fn killed(work: &Work, arguments: &[&str], kills: u64, seed: u64, counts: impl F
             running.kill();
             continue;
         }
-        wait_for("the backfill", Duration::from_secs(3_600), || (!running.is_running()).then_some(()));
         assert_eq!(left, 0, "it was over before it was killed {kills} times");
-        return running.wait().expect(0).stdout;
+        return ended(running).expect(0).stdout;
     }
+}
+
+/// Waits for the end of a run, for as long as hundreds of thousands of items may take.
+fn ended(mut running: Running) -> Ended {
+    wait_for("the end", Duration::from_secs(3_600), || (!running.is_running()).then_some(()));
+    running.wait()
 }
 
 /// A table in DynamoDB Local, as the churn writes it.
@@ -104,6 +109,11 @@ impl Live {
         Service::dynamodb(self.server.port).items("Items")
     }
 
+    /// Tails to the tips.
+    fn catch_up(&self, pipeline: &str) {
+        ended(self.work.spawn(&["run", pipeline, "--once"])).expect(0);
+    }
+
     #[track_caller]
     fn agrees(&self) -> Value {
         check(&self.work.path("lake"), "Items", &["--endpoint", &self.server.endpoint()])
@@ -112,7 +122,7 @@ impl Live {
     /// Whether `verify` finds no difference.
     #[track_caller]
     fn verifies(&self, pipeline: &str) {
-        let verified = self.work.run(&["verify", pipeline]).expect(0).stdout;
+        let verified = ended(self.work.spawn(&["verify", pipeline])).expect(0).stdout;
         assert!(verified.contains("no differences"), "{verified}");
     }
 }

@@ -23,7 +23,7 @@ fn killed_under_writes_the_lake_ends_equal_to_the_table_and_so_does_a_second_bac
         live.server.roll_over();
         let (written, reached) = churn.finish();
         let took = since.elapsed();
-        live.work.run(&["run", "live.toml", "--once"]).expect(0);
+        live.catch_up("live.toml");
         let verdict = live.agrees();
         assert_eq!(verdict["generation"], generation);
         walk(&live.work.path("lake"));
@@ -32,9 +32,9 @@ fn killed_under_writes_the_lake_ends_equal_to_the_table_and_so_does_a_second_bac
         ));
         // A day passes. What the tail has read is no longer in the stream, and nothing is missing.
         live.server.roll_over();
-        live.work.run(&["run", "live.toml", "--once"]).expect(0);
+        live.catch_up("live.toml");
         live.server.age(25);
-        live.work.run(&["run", "live.toml", "--once"]).expect(0);
+        live.catch_up("live.toml");
     }
     let since = now();
     live.verifies("live.toml");
@@ -52,7 +52,7 @@ fn a_daemon_that_tails_is_the_tail_of_a_backfill() {
     assert!(daemon.is_running(), "{}", daemon.log());
     churn.finish();
     daemon.terminate().expect(0);
-    live.work.run(&["run", "live.toml", "--once"]).expect(0);
+    live.catch_up("live.toml");
     show(&format!("beside a daemon: {}", live.agrees()));
 }
 
@@ -106,7 +106,7 @@ fn what_can_not_be_backfilled_is_told() {
     live.work.write("keys.toml", LIVE.replace("ROWS", "10").replace("Items", "KeysOnly"));
     fails(&["backfill", "keys.toml"], "is of type KEYS_ONLY and has no new images");
     // An export that was taken before the tail began says nothing of what came in between.
-    live.work.run(&["run", "live.toml", "--once"]).expect(0);
+    live.catch_up("live.toml");
     let items = (0..10).map(|at| json!({"Id": {"S": format!("item-{at}")}}));
     let export = full(&live.work.path("exports"), "2026-11-20T10:00:00.622Z", 1, items);
     fails(&["backfill", "live.toml", "--export", export.to_str().unwrap()], "changes in between would be hidden by it");
