@@ -96,7 +96,8 @@ pub enum Command {
             "  watershed backfill forum.toml --dry-run\n",
             "  watershed backfill forum.toml --segments 8 --read-units 500\n",
             "  watershed backfill forum.toml --export s3://exports/AWSDynamoDB/01795168800622-efd1a093\n",
-            "  watershed backfill forum.toml --export AWSDynamoDB/01795168800622-efd1a093 --snapshot-only\n\n",
+            "  watershed backfill forum.toml --export AWSDynamoDB/01795168800622-efd1a093 --snapshot-only\n",
+            "  watershed backfill forum.toml --export new:s3://exports/forum\n\n",
             "Exit codes:\n",
             "  0  the generation is complete\n",
             "  1  it failed while it ran: the last line says why; start it again to go on\n",
@@ -108,7 +109,8 @@ pub enum Command {
         #[arg(value_name = "PIPELINE.toml")]
         pipeline: PathBuf,
         /// An export to land instead of scanning: the folder or s3:// prefix with its manifest-summary.json. Several
-        /// incremental ones, oldest first, are landed together
+        /// incremental ones, oldest first, are landed together. `new:s3://BUCKET/PREFIX`: DynamoDB makes one, for which the
+        /// table needs point-in-time recovery
         #[arg(long = "export", value_name = "URI")]
         exports: Vec<String>,
         /// Land an export of which items or attributes were left out

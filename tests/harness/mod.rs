@@ -1,7 +1,9 @@
 //! What every test needs: the tools, a folder to work in, the binary as a child process, and patience with a limit.
 
+pub mod churn;
 pub mod exports;
 pub mod http;
+pub mod kinesis_destination;
 pub mod lake;
 pub mod lambda;
 pub mod mapping;
