@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::pipeline::spec::{self, LakePath, OnFailure, Origin, Pipeline, StatePlace, StreamRef, TableRef, Target};
-use crate::source::export::Place;
+use crate::source::export::{Place, Target as NewExport};
 
 /// How a pipeline runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -45,6 +45,11 @@ impl Use {
     fn scans(&self) -> bool {
         self.mode == Mode::Backfill && self.exports.is_empty()
     }
+
+    /// Whether DynamoDB is to make an export.
+    fn has_exports_made(&self) -> bool {
+        self.exports.iter().any(|uri| NewExport::is_new(uri))
+    }
 }
 
 /// Why there is no such policy.
@@ -60,7 +65,10 @@ pub enum NoPolicy {
     #[error("--export and --snapshot-only belong to --mode backfill")]
     NotOfMode,
     /// It names no export.
-    #[error("{0} names no export in S3: give s3://BUCKET/PREFIX/AWSDynamoDB/EXPORT-ID, or a folder of this machine")]
+    #[error(
+        "{0} names no export in S3: give s3://BUCKET/PREFIX/AWSDynamoDB/EXPORT-ID, new:s3://BUCKET/PREFIX, or a folder of \
+         this machine"
+    )]
     NoExport(String),
 }
 
@@ -101,8 +109,12 @@ pub fn policy(pipeline: &Pipeline, used: &Use) -> Result<Value, NoPolicy> {
         return Err(NoPolicy::NoMapping);
     }
     let mut statement = source(&pipeline.source.origin, used);
-    statement.push(tables(pipeline, used));
-    statement.push(exports(&used.exports)?);
+    let asked = tables(pipeline, used);
+    if used.has_exports_made() {
+        statement.extend(exports_made(&asked.resource));
+    }
+    statement.push(asked);
+    statement.extend(exports(&used.exports)?);
     if let (StatePlace::DynamoDb(table), Mode::Daemon | Mode::Backfill, true) =
         (&pipeline.state, used.mode, used.tails())
     {
@@ -161,18 +173,19 @@ fn source(origin: &Origin, used: &Use) -> Vec<Statement> {
 fn tables(pipeline: &Pipeline, used: &Use) -> Statement {
     let ask: &[&str] =
         if used.scans() { &["dynamodb:DescribeTable", "dynamodb:Scan"] } else { &["dynamodb:DescribeTable"] };
+    let looks = used.scans() || used.has_exports_made();
     // Who only lands an export asks for nothing but keys.
     let asked = |table: &TableRef| {
         let declared = pipeline.lake.tables.get(&**table.table()).is_some_and(|own| !own.keys.is_empty());
-        used.tails() || used.scans() || !declared
+        used.tails() || looks || !declared
     };
     let of_source: Vec<String> = match &pipeline.source.origin {
         _ if used.mode == Mode::Lambda => Vec::new(),
         Origin::DynamoDbStreams { tables } => {
             tables.iter().filter(|table| asked(table)).filter_map(TableRef::table_id).map(table_arn).collect()
         }
-        // Of these no table is asked unless it is scanned.
-        _ if !used.scans() => Vec::new(),
+        // Of these no table is asked unless it is scanned or exported.
+        _ if !looks => Vec::new(),
         Origin::Kinesis { tables: Some(tables), .. } => tables.iter().map(|table| table_arn(table)).collect(),
         Origin::Kinesis { tables: None, .. } | Origin::File { .. } => {
             pipeline.lake.tables.keys().map(|table| table_arn(table)).collect()
@@ -181,22 +194,37 @@ fn tables(pipeline: &Pipeline, used: &Use) -> Statement {
     Statement::allow("AskTable", ask, of_source)
 }
 
-/// To read exports in S3. A full one has its files in its own folder, incremental ones in one beside theirs.
-fn exports(uris: &[String]) -> Result<Statement, NoPolicy> {
-    let mut objects = Vec::new();
+/// To have exports of tables made, and to see how far they are.
+fn exports_made(tables: &[String]) -> [Statement; 2] {
+    let make = ["dynamodb:DescribeContinuousBackups", "dynamodb:ExportTableToPointInTime"];
+    let exports = tables.iter().map(|table| format!("{table}/export/*"));
+    [
+        Statement::allow("MakeExports", &make, tables.iter().cloned()),
+        Statement::allow("WatchExports", &["dynamodb:DescribeExport"], exports),
+    ]
+}
+
+/// To read exports in S3, and for those that are yet to be made what DynamoDB does there in our name. A full one has its
+/// files in its own folder, incremental ones in one beside theirs.
+fn exports(uris: &[String]) -> Result<[Statement; 2], NoPolicy> {
+    let (mut read, mut written) = (Vec::new(), Vec::new());
     for uri in uris {
-        match Place::in_s3(uri) {
-            Some(Ok((bucket, prefix))) => {
-                objects.push(format!("arn:aws:s3:::{bucket}/{prefix}/*"));
-                if let Some((root, _)) = prefix.rsplit_once('/') {
-                    objects.push(format!("arn:aws:s3:::{bucket}/{root}/data/*"));
-                }
+        let nothing = || NoPolicy::NoExport(uri.clone());
+        if NewExport::is_new(uri) {
+            let NewExport { bucket, prefix } = NewExport::parse(uri).map_err(|_| nothing())?;
+            let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+            written.push(format!("arn:aws:s3:::{bucket}/{folder}AWSDynamoDB/*"));
+        } else if let Some(place) = Place::in_s3(uri) {
+            let (bucket, prefix) = place.map_err(|()| nothing())?;
+            read.push(format!("arn:aws:s3:::{bucket}/{prefix}/*"));
+            if let Some((root, _)) = prefix.rsplit_once('/') {
+                read.push(format!("arn:aws:s3:::{bucket}/{root}/data/*"));
             }
-            Some(Err(())) => return Err(NoPolicy::NoExport(uri.clone())),
-            None => {}
         }
     }
-    Ok(Statement::allow("ReadExports", &["s3:GetObject"], objects))
+    read.extend(written.iter().cloned());
+    let write = ["s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectAcl"];
+    Ok([Statement::allow("ReadExports", &["s3:GetObject"], read), Statement::allow("WriteExports", &write, written)])
 }
 
 fn objects(places: &[(&str, &str)]) -> Vec<Statement> {

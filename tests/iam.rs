@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::exports::generated;
+use crate::harness::exports::{self, Invented};
 use crate::harness::lambda::Environment;
 use crate::harness::proxy::Proxy;
 use crate::harness::queues::call;
@@ -48,7 +48,8 @@ fn server(work: &Work) -> MiniStack {
         "ApproximateCreationDateTime": 1_795_165_200_000_u64, "Keys": {"Id": {"S": "1"}}, "NewImage": {"Id": {"S": "1"}}}});
     let record = json!({"StreamName": "cdc", "PartitionKey": "1", "Data": change.to_string()});
     call(&endpoint, "kinesis", "put_record", &record);
-    generated(&work.path("exported"), ITEMS, 2, &work.path("items.ndjson"));
+    let items = Invented { items: ITEMS, seed: 1 };
+    exports::full(&work.path("exported"), "2026-11-20T09:00:00Z", 2, items.before());
     for (path, _) in files_below(&work.path("exported")) {
         let body = std::fs::read(work.path("exported").join(&path)).unwrap();
         let stored = http::call(server.port, "PUT", &http::escaped(&format!("/exports/{path}")), &body).unwrap();

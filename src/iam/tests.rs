@@ -94,6 +94,26 @@ fn a_backfill_reads_what_it_lands_and_no_more() {
     assert_eq!(may, ["s3:GetObject"]);
     assert_eq!(on, ["arn:aws:s3:::exports/of/AWSDynamoDB/01-a/*", "arn:aws:s3:::exports/of/AWSDynamoDB/data/*"]);
     assert!(["State", "SendMessages", "ReadStream"].iter().all(|sid| sids(&export).contains(&(*sid).to_owned())));
+    // One that DynamoDB makes: it writes in our name.
+    let made = of(&backfill(&["new:s3://exports/of"], true));
+    let made: Vec<_> = actions(&made).into_iter().filter(|(sid, ..)| !sid.ends_with("Objects")).collect();
+    let objects = vec!["arn:aws:s3:::exports/of/AWSDynamoDB/*".to_owned()];
+    let expected: [(&str, &[&str], Vec<String>); 5] = [
+        (
+            "MakeExports",
+            &["dynamodb:DescribeContinuousBackups", "dynamodb:ExportTableToPointInTime"],
+            vec![table.into()],
+        ),
+        ("WatchExports", &["dynamodb:DescribeExport"], vec![format!("{table}/export/*")]),
+        ("AskTable", &["dynamodb:DescribeTable"], vec![table.into()]),
+        ("ReadExports", &["s3:GetObject"], objects.clone()),
+        ("WriteExports", &["s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectAcl"], objects),
+    ];
+    let expected =
+        expected.map(|(sid, may, on)| (sid.to_owned(), may.iter().map(|may| (*may).to_owned()).collect(), on));
+    assert_eq!(made, expected);
+    let nowhere = used(&text, &backfill(&["new:exports"], true));
+    assert_eq!(nowhere, Err(NoPolicy::NoExport("new:exports".into())));
     // One in a folder needs nothing.
     assert_eq!(sids(&of(&backfill(&["AWSDynamoDB/01-a"], true))), ["AskTable", "WriteObjects", "ListObjects"]);
     // And not even the table's keys, where the file has them.
