@@ -63,7 +63,8 @@ pub(crate) fn is_made(bug: Bug) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::world::{Plan, run};
+    use crate::testing::plan::{Faults, Plan};
+    use crate::testing::world::run;
 
     /// In so many worlds each of them must be found.
     const WORLDS: u64 = 16;
@@ -88,7 +89,7 @@ mod tests {
     fn found(bug: Bug) -> Option<(u64, String)> {
         (0..WORLDS).find_map(|seed| {
             let workers = 1 + (seed / 2 % 2) as u32;
-            let plan = Plan { seed, kinesis: seed % 2 == 1, workers, kills: 8, faults: true, handlers: 1 };
+            let plan = Plan { workers, kills: 8, faults: Faults::ALL, handlers: 1, ..Plan::calm(seed, seed % 2 == 1) };
             make(Some(bug));
             let ended = std::panic::catch_unwind(|| run(plan));
             make(None);

@@ -9,12 +9,16 @@
 #[cfg(test)]
 pub mod column_types;
 pub mod fuzz;
+pub mod gate;
 pub mod handler;
+mod house;
 pub mod judge;
+pub mod plan;
 pub mod rebuild;
 pub mod simulate;
 pub mod state;
 pub mod store;
 pub mod stream;
+pub mod tables;
 mod tally;
 pub mod world;

@@ -93,7 +93,7 @@ mod tests {
             clock.sleep(Duration::from_secs(90)).await;
             let shard = stream.shards().remove(0);
             let lag = async |at: usize| {
-                let position = shard.records[at].0;
+                let position = shard.records[at].position;
                 ask(Arc::new(stream.clone()), shard.id.clone(), position, clock.clone()).await.unwrap()
             };
             if kinesis {
