@@ -8,6 +8,7 @@
 //! Why lake and table agree afterwards is proved in `ARCHITECTURE.md`.
 
 mod generation;
+mod ground;
 mod positions;
 mod progress;
 mod report;
@@ -31,6 +32,7 @@ use crate::source::export::{Export, ExportError, ExportStream};
 use crate::source::scan::{ScanOf, ScanStream};
 use crate::source::{StreamApi, StreamError, StreamIdentity, TableFacts};
 use crate::telemetry::Metrics;
+pub(crate) use ground::Ground;
 use snapshot::{InLake, Snapshot};
 use tail::Tail;
 
@@ -98,30 +100,40 @@ struct Part {
 }
 
 /// Backfills the tables of a pipeline, and tells on `out` what became of it.
-pub async fn run(pipeline: &Pipeline, wanted: &Wanted, out: &mut dyn Write) -> Result<(), BackfillError> {
+pub async fn run(pipeline: &Pipeline, wanted: &Wanted, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
     let clock = Clock::system();
-    let assembly = Assembly::new(pipeline, clock.clone());
-    let backfill = Backfill { pipeline, assembly: &assembly, wanted, clock };
+    let assembly = Assembly::new(pipeline, clock);
     tokio::select! {
-        done = backfill.run(out) => done,
+        done = run_on(&assembly, pipeline, wanted, out) => done,
         // What has not become durable is read again.
         () = told_to_stop() => Err(BackfillError::Stopped),
     }
 }
 
-struct Backfill<'a> {
+/// The same on other ground than the one that a pipeline file describes, until it is dropped: a simulated world.
+pub(crate) async fn run_on<G: Ground>(
+    ground: &G,
+    pipeline: &Pipeline,
+    wanted: &Wanted,
+    out: &mut (dyn Write + Send),
+) -> Result<(), BackfillError> {
+    let clock = ground.clock().clone();
+    Backfill { pipeline, ground, wanted, clock }.run(out).await
+}
+
+struct Backfill<'a, G> {
     pipeline: &'a Pipeline,
-    assembly: &'a Assembly<'a>,
+    ground: &'a G,
     wanted: &'a Wanted,
     clock: Clock,
 }
 
-impl Backfill<'_> {
-    async fn run(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+impl<G: Ground> Backfill<'_, G> {
+    async fn run(&self, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
         if self.wanted.exports.is_empty() { self.scan(out).await } else { self.export(out).await }
     }
 
-    async fn export(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+    async fn export(&self, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
         let exports = self.exports().await?;
         if self.wanted.dry_run {
             return Ok(report::exports(&exports, out)?);
@@ -129,24 +141,24 @@ impl Backfill<'_> {
         let table = TableName::from(exports.first().map_or("", |export| &*export.manifest.table));
         let tail = self.tail().await?;
         if tail.is_some() {
-            for (_, called) in self.assembly.tables().into_iter().filter(|(name, _)| *name == table) {
-                self.can_be_followed(&called, &self.assembly.table_facts(&called).await?)?;
+            for (_, called) in self.ground.tables().into_iter().filter(|(name, _)| *name == table) {
+                self.can_be_followed(&called, &self.ground.table_facts(&called).await?)?;
             }
         }
-        let lake = self.assembly.lake_for(&[(table, Vec::new())]).await?;
+        let lake = self.ground.lake_for(&[(table, Vec::new())]).await?;
         let part = self.export_part(&lake, exports, tail.as_ref()).await?;
         self.land(&lake, vec![part], tail, out).await
     }
 
-    async fn scan(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
-        let tables = self.assembly.tables();
+    async fn scan(&self, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
+        let tables = self.ground.tables();
         if tables.is_empty() {
             let why = "no table is named that could be scanned: name them in [source] tables, or as [lake.tables.NAME]";
             return Err(BackfillError::Refused(why.to_owned()));
         }
         let mut found = Vec::new();
         for (_, called) in tables {
-            let facts = self.assembly.table_facts(&called).await?;
+            let facts = self.ground.table_facts(&called).await?;
             if !self.wanted.snapshot_only {
                 self.can_be_followed(&called, &facts)?;
             }
@@ -158,7 +170,7 @@ impl Backfill<'_> {
         let tail = self.tail().await?;
         let keys = |facts: &TableFacts| facts.keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
         let of_lake: Vec<_> = found.iter().map(|(_, facts)| (facts.name.clone(), keys(facts))).collect();
-        let lake = self.assembly.lake_for(&of_lake).await?;
+        let lake = self.ground.lake_for(&of_lake).await?;
         let mut parts = Vec::new();
         for (called, facts) in &found {
             let fresh = match &tail {
@@ -174,7 +186,7 @@ impl Backfill<'_> {
     }
 
     async fn tail(&self) -> Result<Option<Tail>, BackfillError> {
-        Ok(if self.wanted.snapshot_only { None } else { Some(Tail::find(self.assembly).await?) })
+        Ok(if self.wanted.snapshot_only { None } else { Some(Tail::find(self.ground).await?) })
     }
 
     /// Whether the stream of a table carries what the latest state of its items needs.
@@ -208,13 +220,13 @@ impl Backfill<'_> {
         let last_keys = Arc::new(InLake { lake: lake.clone(), identity: identity.clone() });
         let (began_at, read_units) = (generation.began_at, self.wanted.read_units);
         let of = ScanOf { table: called.to_owned(), segments, began_at, read_units };
-        let scan = self.assembly.scan(identity, of, &prefix, last_keys).await?;
+        let scan = self.ground.scan(identity, of, &prefix, last_keys).await?;
         Ok(Part { generation, stream: scan.clone(), scan: Some(scan), items, exact: false })
     }
 
     /// The exports that were asked for: of a table of the pipeline, and whole.
     async fn exports(&self) -> Result<Vec<Export>, BackfillError> {
-        let exports = self.assembly.exports(&self.wanted.exports).await?;
+        let exports = self.ground.exports(&self.wanted.exports).await?;
         for export in &exports {
             let (place, table) = (&export.place, &export.manifest.table);
             if let Some(tables) = self.pipeline.source.origin.tables()
@@ -294,13 +306,13 @@ impl Backfill<'_> {
         lake: &Arc<Lake>,
         parts: Vec<Part>,
         tail: Option<Tail>,
-        out: &mut dyn Write,
+        out: &mut (dyn Write + Send),
     ) -> Result<(), BackfillError> {
         let metrics = Metrics::new();
         // Half of the memory is the tail's: a scan must not starve it.
         let memory = self.pipeline.memory as usize / if tail.is_some() { 2 } else { 1 };
         let running = match &tail {
-            Some(tail) => Some(tail.start(self.assembly, lake, memory, &metrics).await?),
+            Some(tail) => Some(tail.start(self.ground, lake, memory, &metrics).await?),
             None => None,
         };
         let generations: HashMap<TableName, i64> =
@@ -314,7 +326,7 @@ impl Backfill<'_> {
             None => landed.await?,
         };
         if let Some(tail) = tail {
-            tail.read_until_now(self.assembly, lake, memory).await?;
+            tail.read_until_now(self.ground, lake, memory).await?;
         }
         for (part, landed) in parts.iter().zip(&landed) {
             self.complete(lake, part, landed).await?;

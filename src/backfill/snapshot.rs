@@ -71,6 +71,7 @@ impl Snapshot {
         let units = || scans.iter().map(|scan| scan.spent()).sum::<f64>();
         let totals = engine.totals();
         tokio::select! {
+            biased;
             ended = engine.run(CancellationToken::new()) => ended.map_err(BackfillError::Snapshot)?,
             () = progress::show(&totals, expected, units, &self.clock) => {}
         }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::BackfillError;
+use super::{BackfillError, Ground};
 use super::positions::Positions;
-use crate::assembly::{Assembly, AssemblyError};
+use crate::assembly::AssemblyError;
 use crate::change::TableName;
 use crate::checkpoint::{Checkpoint, StartAt, StateError, StateStore};
 use crate::clock::Clock;
@@ -48,14 +48,14 @@ pub(super) struct Running {
 
 impl Tail {
     /// Takes the state if nobody has it.
-    pub(super) async fn find(assembly: &Assembly<'_>) -> Result<Self, BackfillError> {
-        let finder = assembly.finder().await?;
+    pub(super) async fn find(ground: &impl Ground) -> Result<Self, BackfillError> {
+        let finder = ground.finder().await?;
         let streams = finder.streams().await?;
         if streams.iter().any(|stream| stream.pace().finite) {
             let why = "recorded files have no table to follow: land an export of it with --snapshot-only";
             return Err(BackfillError::Refused(why.to_owned()));
         }
-        let own = match assembly.state().await {
+        let own = match ground.state().await {
             Ok(state) => Some(state),
             Err(AssemblyError::State(StateError::Held(by))) => {
                 tracing::info!(by, "another process tails; the backfill relies on it");
@@ -65,10 +65,10 @@ impl Tail {
         };
         let state = match &own {
             Some(own) => own.clone(),
-            None => assembly.state_to_look_at().await?,
+            None => ground.state_to_look_at().await?,
         };
-        let latest = assembly.engine_settings(false).start == StartPolicy::Latest;
-        Ok(Self { finder, streams, own, state, latest, clock: assembly.clock().clone() })
+        let latest = ground.engine_settings(false).start == StartPolicy::Latest;
+        Ok(Self { finder, streams, own, state, latest, clock: ground.clock().clone() })
     }
 
     /// Whether nothing of a table's stream has been read yet, so that a generation which begins now has all of it.
@@ -100,7 +100,7 @@ impl Tail {
     /// Starts the tail if it is ours, and waits until it has fixed where it begins.
     pub(super) async fn start(
         &self,
-        assembly: &Assembly<'_>,
+        ground: &impl Ground,
         lake: &Arc<Lake>,
         memory: usize,
         metrics: &Metrics,
@@ -108,14 +108,14 @@ impl Tail {
         let stop = CancellationToken::new();
         let engine = match &self.own {
             Some(state) => {
-                let mut settings = assembly.engine_settings(false);
+                let mut settings = ground.engine_settings(false);
                 settings.memory = memory;
                 // A stream that was never read is read whole: what `start` leaves out could be missing later.
                 settings.start = StartPolicy::TrimHorizon;
                 let engine = Engine::new(Parts {
                     finder: self.finder.clone(),
-                    lake: assembly.lake().await?,
-                    handlers: assembly.handlers().await?,
+                    lake: ground.lake().await?,
+                    handlers: ground.handlers().await?,
                     state: state.clone(),
                     clock: self.clock.clone(),
                     settings,
@@ -129,6 +129,7 @@ impl Tail {
         };
         let mut running = Running { engine, stop };
         tokio::select! {
+            biased;
             begun = self.has_begun() => begun?,
             error = running.failed() => return Err(error),
         }
@@ -167,7 +168,7 @@ impl Tail {
     /// that reads the same shards is overtaken now and then, which does no harm.
     pub(super) async fn read_until_now(
         &self,
-        assembly: &Assembly<'_>,
+        ground: &impl Ground,
         lake: &Arc<Lake>,
         memory: usize,
     ) -> Result<(), BackfillError> {
@@ -175,11 +176,11 @@ impl Tail {
             Some(own) => own.clone(),
             None => Arc::new(Positions::of(self.state.survey().await?)),
         };
-        let mut settings = assembly.engine_settings(true);
+        let mut settings = ground.engine_settings(true);
         settings.memory = memory;
         let engine = Engine::new(Parts {
-            finder: Arc::new(UntilNow::new(assembly.finder().await?)),
-            lake: assembly.lake().await?,
+            finder: Arc::new(UntilNow::new(ground.finder().await?)),
+            lake: ground.lake().await?,
             handlers: Vec::new(),
             state,
             clock: self.clock.clone(),
@@ -198,6 +199,7 @@ impl Running {
         work: impl Future<Output = Result<T, BackfillError>>,
     ) -> Result<T, BackfillError> {
         let done = tokio::select! {
+            biased;
             done = work => done,
             error = self.failed() => Err(error),
         };

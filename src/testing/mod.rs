@@ -13,6 +13,7 @@ pub mod gate;
 pub mod handler;
 mod house;
 pub mod judge;
+mod mapping;
 pub mod plan;
 pub mod rebuild;
 pub mod simulate;

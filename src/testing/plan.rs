@@ -89,8 +89,8 @@ impl Plan {
     /// The world of a seed: either service, two to eight workers, all faults; a quarter of them functions, another one
     /// backfills, and in one of eight everybody is away for too long.
     pub fn of(seed: u64) -> Self {
-        let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(29);
-        let pick = |shift: u32, below: u64| (mixed >> shift) % below;
+        let mixed = mix(seed);
+        let pick = |shift: u32, below: u64| (mixed >> shift & 0xff) % below;
         let kind = pick(0, 8);
         let function = kind < 2;
         Self {
@@ -142,6 +142,14 @@ impl Plan {
         }
         plans
     }
+}
+
+/// Neighbouring seeds become numbers that have nothing in common (SplitMix64).
+fn mix(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 impl fmt::Display for Plan {

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::handler::{self, Deliveries, Journal};
 use super::house::{Daemon, House, dead_letters};
 use super::judge::{self, Evidence};
+use super::mapping::Mapping;
 use super::plan::Plan;
 use super::state::MemoryState;
 use super::store::MemoryStore;
@@ -126,11 +127,36 @@ impl World {
         if self.house.plan.faults.stream {
             self.house.stream.set_faults(StreamFaults::MANY);
         }
-        self.storm().await?;
+        if self.house.plan.function {
+            self.be_mapped().await?;
+        } else {
+            self.storm().await?;
+            self.calm_down();
+            self.calm().await?;
+        }
+        self.judge()
+    }
+
+    fn calm_down(&self) {
         self.house.calm.store(true, Ordering::Relaxed);
         self.house.stream.set_faults(StreamFaults::NONE);
-        self.calm().await?;
-        self.judge()
+    }
+
+    /// A mapping sends everything to a function. Once all is written nothing goes wrong any more.
+    async fn be_mapped(&mut self) -> Result<(), String> {
+        let mapping = Arc::new(Mapping::new(self.house.clone())?);
+        let mut running = tokio::spawn(mapping.clone().run());
+        tokio::select! {
+            biased;
+            ended = &mut running => return ended.map_err(|error| error.to_string())?.and(Err("it ended".to_owned())),
+            written = &mut self.writer => written.map_err(|error| error.to_string())?,
+        }
+        self.calm_down();
+        mapping.is_all();
+        match tokio::time::timeout(PATIENCE, running).await {
+            Ok(ended) => ended.map_err(|error| error.to_string())?,
+            Err(_) => Err("the mapping does not come to its end in a calm world".to_owned()),
+        }
     }
 
     fn judge(&self) -> Result<Report, String> {
