@@ -37,6 +37,11 @@ impl Gate {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.now() + time);
     }
 
+    /// Whose it is.
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+
     async fn pass(&self) {
         loop {
             let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +52,8 @@ impl Gate {
         }
     }
 
-    async fn through<T>(&self, call: impl Future<Output = T>) -> T {
+    /// Lets a call out and its answer in.
+    pub async fn through<T>(&self, call: impl Future<Output = T>) -> T {
         self.pass().await;
         let answer = call.await;
         self.pass().await;
@@ -104,6 +110,11 @@ impl<T: ObjectStore + ?Sized> ObjectStore for Gated<T> {
             tracing::trace!(process = &*self.gate.process, folder, after, answer = said(&answer), "list");
             answer
         })
+    }
+
+    #[cfg(test)]
+    fn delete(&self, path: &str) {
+        self.inner.delete(path);
     }
 
     fn describe(&self) -> String {

@@ -6,6 +6,7 @@
     reason = "these are tests, also where the feature `testing` lends them out"
 )]
 
+mod backfills;
 #[cfg(test)]
 pub mod column_types;
 pub mod fuzz;

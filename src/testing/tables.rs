@@ -1,6 +1,6 @@
 //! The tables of a world and who writes them: items with attributes that come and go, and a stream of their changes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::plan::Plan;
+use super::store::MemoryStore;
 use super::stream::SimulatedStream;
 use crate::change::SequenceNumber;
 use crate::clock::Clock;
@@ -31,8 +32,16 @@ pub struct Tables {
 struct Inner {
     kinesis: bool,
     items: BTreeMap<u32, Value>,
-    /// All images an item ever had.
-    images: HashMap<u32, Vec<Value>>,
+    /// All that became of an item.
+    versions: BTreeMap<u32, Vec<Version>>,
+}
+
+/// What an item was like, from a moment on. Moments are numbers of objects that the lake had then.
+struct Version {
+    image: Option<Value>,
+    made: usize,
+    /// When the stream told of it.
+    told: Option<usize>,
 }
 
 impl Tables {
@@ -44,7 +53,8 @@ impl Tables {
         if plan.backfills > 0 {
             for id in OLD_ITEMS {
                 let image = image(id, 0, random);
-                inner.put(id, Some(image));
+                inner.put(id, Some(image), 0);
+                inner.tell(id, 0);
             }
         }
         drop(inner);
@@ -75,7 +85,22 @@ impl Tables {
     /// Whether an item ever was like this.
     pub fn had(&self, key: &str, image: &Value) -> bool {
         let inner = self.lock();
-        id_of(key).and_then(|id| inner.images.get(&id)).is_some_and(|images| images.contains(image))
+        let versions = id_of(key).and_then(|id| inner.versions.get(&id));
+        versions.is_some_and(|versions| versions.iter().any(|version| version.image.as_ref() == Some(image)))
+    }
+
+    /// The items of a table of which the lake has to know at the moment `at` all that the stream had told by `read`: those
+    /// of which nothing else happened in between. `None`: removed.
+    pub fn known_at(&self, table: &str, read: usize, at: usize) -> BTreeMap<String, Option<Value>> {
+        let inner = self.lock();
+        let of_table = inner.versions.iter().filter(|(id, _)| inner.table_of(**id) == table);
+        let state = of_table.filter_map(|(id, versions)| {
+            let is_told = |version: &&Version| version.told.is_some_and(|told| told <= read);
+            let between = versions.iter().filter(|version| !is_told(version)).any(|version| version.made < at);
+            let last = versions.iter().rfind(is_told).filter(|_| !between)?;
+            Some((key_of(*id), last.image.clone()))
+        });
+        state.collect()
     }
 }
 
@@ -84,13 +109,18 @@ impl Inner {
         if self.kinesis && id % 2 == 1 { "Table1" } else { "Table0" }
     }
 
-    fn put(&mut self, id: u32, image: Option<Value>) -> Option<Value> {
+    fn put(&mut self, id: u32, image: Option<Value>, made: usize) -> Option<Value> {
+        self.versions.entry(id).or_default().push(Version { image: image.clone(), made, told: None });
         match image {
-            Some(image) => {
-                self.images.entry(id).or_default().push(image.clone());
-                self.items.insert(id, image)
-            }
+            Some(image) => self.items.insert(id, image),
             None => self.items.remove(&id),
+        }
+    }
+
+    /// The stream has told of all that became of an item.
+    fn tell(&mut self, id: u32, now: usize) {
+        for version in self.versions.entry(id).or_default() {
+            version.told.get_or_insert(now);
         }
     }
 }
@@ -111,6 +141,8 @@ pub struct Writer {
     pub tables: Tables,
     /// What tells of it.
     pub stream: SimulatedStream,
+    /// The lake, whose growth is the time of the tables' history.
+    pub objects: Arc<MemoryStore>,
     /// The world's time.
     pub clock: Clock,
     /// While this is so, hours lie between two writes.
@@ -141,6 +173,7 @@ impl Writer {
             self.stream.write_numbered((id % 16) as u8, |sequence| {
                 events.into_iter().map(|event| bytes_of(event, source.as_deref(), sequence)).collect()
             });
+            self.tables.lock().tell(id, self.objects.count());
         }
     }
 
@@ -169,7 +202,7 @@ impl Writer {
         let mut inner = self.tables.lock();
         let exists = inner.items.contains_key(&id);
         let new = (!exists || random.random_bool(0.8)).then(|| image(id, version, random));
-        let old = inner.put(id, new.clone());
+        let old = inner.put(id, new.clone(), self.objects.count());
         let event = match (&old, &new) {
             (None, _) => "INSERT",
             (Some(_), Some(_)) => "MODIFY",

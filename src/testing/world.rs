@@ -14,6 +14,7 @@ use rand::{RngExt as _, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::backfills::{self, Backfilling};
 use super::handler::{self, Deliveries, Journal};
 use super::house::{Daemon, House, dead_letters};
 use super::judge::{self, Evidence};
@@ -24,6 +25,7 @@ use super::store::MemoryStore;
 use super::stream::{SimulatedStream, StreamFaults};
 use super::tables::{Tables, Writer};
 use super::tally;
+use crate::backfill::BackfillError;
 use crate::clock::Clock;
 use crate::engine::{EngineError, OnGap};
 
@@ -99,6 +101,9 @@ struct World {
     /// How many processes there have been.
     born: u32,
     kills: u64,
+    backfilling: Option<Backfilling>,
+    /// How many backfills have been begun, or gone on with.
+    backfills: u32,
 }
 
 impl World {
@@ -108,19 +113,27 @@ impl World {
         let stream = stream_of(&plan, &clock);
         let tables = Tables::new(&plan, &mut random);
         let (slow, is_slow) = watch::channel(false);
-        let writer = Writer { plan, tables: tables.clone(), stream: stream.clone(), clock: clock.clone(), slow: is_slow };
+        let objects = Arc::new(MemoryStore::new());
+        let writer = Writer {
+            plan,
+            tables: tables.clone(),
+            stream: stream.clone(),
+            objects: objects.clone(),
+            clock: clock.clone(),
+            slow: is_slow,
+        };
         let on_gap = if random.random_bool(0.5) { OnGap::Fail } else { OnGap::Resume };
         let house = House {
             plan,
             clock,
             stream,
-            objects: Arc::new(MemoryStore::new()),
+            objects,
             state: MemoryState::new(),
             tables,
             journals: (0..plan.handlers).map(|_| Journal::default()).collect(),
             calm: Arc::new(AtomicBool::new(false)),
         };
-        Self { house, random, slow, writer: tokio::spawn(writer.run()), on_gap, born: 0, kills: 0 }
+        Self { house, random, slow, writer: tokio::spawn(writer.run()), on_gap, born: 0, kills: 0, backfilling: None, backfills: 0 }
     }
 
     async fn live(mut self) -> Result<Report, String> {
@@ -133,6 +146,7 @@ impl World {
             self.storm().await?;
             self.calm_down();
             self.calm().await?;
+            self.backfill_to_its_end().await?;
         }
         self.judge()
     }
@@ -168,7 +182,7 @@ impl World {
             Evidence { objects: &found, order: &order, shards: &shards, kinesis: plan.kinesis, one_chain };
         let mut report = judge::lake(&evidence)?;
         if plan.backfills > 0 {
-            judge::latest(&found, tables)?;
+            judge::latest(&evidence, tables)?;
         }
         for (number, journal) in journals.iter().enumerate() {
             let folder = format!("{}/", dead_letters(number));
@@ -192,10 +206,12 @@ impl World {
                 for daemon in daemons.drain(..) {
                     self.kill(daemon).await?;
                 }
+                self.end_backfill(true).await?;
                 self.be_away().await;
                 daemons.extend((0..workers).map(|_| self.daemon(false)));
                 continue;
             }
+            self.backfill_now_and_then().await?;
             let at = self.random.random_range(0..daemons.len());
             if self.house.plan.faults.pauses && self.random.random_bool(0.3) {
                 daemons[at].gate.hold(Duration::from_secs(self.random.random_range(5..90)));
@@ -209,7 +225,79 @@ impl World {
         for daemon in daemons {
             self.kill(daemon).await?;
         }
+        self.end_backfill(true).await
+    }
+
+    /// Begins a backfill if there shall be one more, holds it up, or kills it.
+    async fn backfill_now_and_then(&mut self) -> Result<(), String> {
+        match &self.backfilling {
+            None if self.backfills < self.house.plan.backfills && self.random.random_bool(0.7) => {
+                let held = self.random.random_bool(0.5);
+                self.begin_backfill(held)?;
+            }
+            None => {}
+            Some(running) if running.task.is_finished() => self.end_backfill(false).await?,
+            Some(running) => match self.random.random_range(0..10) {
+                0..2 => {
+                    self.end_backfill(true).await?;
+                    // Whoever runs it starts it again.
+                    self.begin_backfill(false)?;
+                }
+                2..4 if self.house.plan.faults.pauses => {
+                    running.gate.hold(Duration::from_secs(self.random.random_range(5..90)));
+                }
+                _ => {}
+            },
+        }
         Ok(())
+    }
+
+    fn begin_backfill(&mut self, held: bool) -> Result<(), String> {
+        (self.born, self.backfills) = (self.born + 1, self.backfills + 1);
+        self.backfilling = Some(self.house.backfill(self.born, self.on_gap, held)?);
+        Ok(())
+    }
+
+    /// Takes the backfill's end, or makes one.
+    async fn end_backfill(&mut self, kill: bool) -> Result<(), String> {
+        let Some(running) = self.backfilling.take() else { return Ok(()) };
+        if kill {
+            self.kills += u64::from(!running.task.is_finished());
+            running.task.abort();
+        }
+        match running.task.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => self.backfill_failed(&error),
+            Err(join) if join.is_panic() => Err(format!("a backfill panicked: {join}")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// A backfill may only fail because of a gap.
+    fn backfill_failed(&mut self, error: &BackfillError) -> Result<(), String> {
+        match error {
+            BackfillError::Tail(EngineError::Gap(_)) if self.may_have_gaps() => self.on_gap = OnGap::Resume,
+            BackfillError::Refused(why) if why.contains("were lost while") && self.has_trimmed() => {}
+            error => return Err(format!("a backfill failed: {error}")),
+        }
+        Ok(())
+    }
+
+    /// In a calm world a backfill that was begun is complete in the end; and if none was, there is one now.
+    async fn backfill_to_its_end(&mut self) -> Result<(), String> {
+        if self.house.plan.backfills == 0 {
+            return Ok(());
+        }
+        for _ in 0..4 {
+            if backfills::is_complete(&self.house.objects.objects(), &self.house.tables.names()) {
+                return Ok(());
+            }
+            self.begin_backfill(false)?;
+            if tokio::time::timeout(PATIENCE, self.end_backfill(false)).await.is_err() {
+                return Err("a backfill does not come to its end in a calm world".to_owned());
+            }
+        }
+        Err("no backfill becomes complete in a calm world".to_owned())
     }
 
     /// Nothing goes wrong any more: the pipeline comes to its end.
@@ -249,7 +337,11 @@ impl World {
     }
 
     fn may_have_gaps(&self) -> bool {
-        self.on_gap == OnGap::Fail && self.house.stream.look(|shards| shards.iter().any(|shard| shard.trimmed > 0))
+        self.on_gap == OnGap::Fail && self.has_trimmed()
+    }
+
+    fn has_trimmed(&self) -> bool {
+        self.house.stream.look(|shards| shards.iter().any(|shard| shard.trimmed > 0))
     }
 
     /// Nobody reads for longer than the stream keeps records.

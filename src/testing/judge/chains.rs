@@ -12,7 +12,15 @@ pub(super) struct Chains {
 }
 
 impl Chains {
+    /// The chains of a lake in which nobody is at work.
     pub(super) fn read(objects: &Objects) -> Result<Self, String> {
+        let chains = Self::parse(objects)?;
+        chains.are_complete(objects)?;
+        Ok(chains)
+    }
+
+    /// The chains of a lake at any time: the last range of each may lack objects.
+    pub(super) fn parse(objects: &Objects) -> Result<Self, String> {
         let mut all: BTreeMap<String, Vec<Range>> = BTreeMap::new();
         for (path, bytes) in objects.range("_watershed/ranges/".to_owned().."_watershed/ranges0".to_owned()) {
             let range = Range::parse(bytes).map_err(|why| format!("{path}: {why}"))?;
@@ -26,7 +34,6 @@ impl Chains {
         }
         let chains = Self { all };
         chains.members_once()?;
-        chains.are_complete(objects)?;
         Ok(chains)
     }
 
@@ -39,6 +46,12 @@ impl Chains {
     pub(super) fn of_shard(&self, shard: &str) -> Option<(&str, &[Range])> {
         let found = self.all.iter().find(|(_, chain)| chain.first().is_some_and(|first| first.shard == shard));
         found.map(|(folder, chain)| (folder.as_str(), chain.as_slice()))
+    }
+
+    /// The folders of a stream's chains.
+    pub(super) fn folder_of(&self, stream: &str) -> Vec<&str> {
+        let of_stream = self.all.iter().filter(|(_, chain)| chain.first().is_some_and(|first| first.stream == stream));
+        of_stream.map(|(folder, _)| folder.as_str()).collect()
     }
 
     /// The range behind one, in its chain.

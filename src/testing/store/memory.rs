@@ -31,6 +31,11 @@ impl MemoryStore {
         self.lock().objects.clone()
     }
 
+    /// How many objects have been created so far.
+    pub fn count(&self) -> usize {
+        self.lock().order.len()
+    }
+
     /// The paths of everything, in the order in which it was created.
     pub fn order(&self) -> Vec<String> {
         self.lock().order.clone()
@@ -78,6 +83,11 @@ impl ObjectStore for MemoryStore {
             let found = inner.objects.iter().filter(|(path, _)| is_below(path));
             Ok(found.map(|(path, body)| Listed { path: path.clone(), size: body.len() as u64 }).collect())
         })
+    }
+
+    #[cfg(test)]
+    fn delete(&self, path: &str) {
+        self.lock().objects.remove(path);
     }
 
     fn describe(&self) -> String {
