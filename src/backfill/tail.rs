@@ -10,6 +10,7 @@ use super::{BackfillError, Ground};
 use super::positions::Positions;
 use crate::assembly::AssemblyError;
 use crate::change::TableName;
+use crate::checkpoint::patient::{load_patiently, survey_patiently};
 use crate::checkpoint::{Checkpoint, StartAt, StateError, StateStore};
 use crate::clock::Clock;
 use crate::engine::{DISCOVERED, Engine, EngineError, Parts};
@@ -90,7 +91,7 @@ impl Tail {
     }
 
     async fn discovered(&self, stream: &dyn StreamApi) -> Result<Option<i64>, StateError> {
-        let stored = self.state.load(&stream.identity().id).await?;
+        let stored = load_patiently(&*self.state, &self.clock, &stream.identity().id).await?;
         Ok(stored.into_iter().find_map(|(key, at)| match at {
             Checkpoint::Start(StartAt::Latest(at)) if (key.shard.as_str(), &*key.sink) == DISCOVERED => Some(at),
             _ => None,
@@ -174,7 +175,7 @@ impl Tail {
     ) -> Result<(), BackfillError> {
         let state: Arc<dyn StateStore> = match &self.own {
             Some(own) => own.clone(),
-            None => Arc::new(Positions::of(self.state.survey().await?)),
+            None => Arc::new(Positions::of(survey_patiently(&*self.state, &self.clock).await?)),
         };
         let mut settings = ground.engine_settings(true);
         settings.memory = memory;
@@ -217,6 +218,15 @@ impl Running {
         self.engine = None;
         let early = || EngineError::Source("it ended although nobody told it to".to_owned());
         ended.err().unwrap_or_else(|| BackfillError::Tail(early()))
+    }
+}
+
+impl Drop for Running {
+    /// Whoever drops a backfill kills it, its tail included.
+    fn drop(&mut self) {
+        if let Some(engine) = &self.engine {
+            engine.abort();
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl House {
             true => "type = \"kinesis\"\nstream = \"changes\"",
             false => "type = \"dynamodb-streams\"\ntables = [\"Table0\"]",
         };
-        let text = format!("name = \"simulated\"\nmemory = \"2 MiB\"\n[source]\n{origin}\n[lake]\npath = \"lake\"\n");
+        let text = format!("name = \"simulated\"\nmemory = \"64 MiB\"\n[source]\n{origin}\n[lake]\npath = \"lake\"\n");
         let pipeline = crate::pipeline::read("simulated.toml", &text).map_err(|wrong| format!("{wrong:?}"))?;
         let segments = Some(1 + self.plan.seed as u32 % 3);
         let wanted = Wanted { segments, ..Wanted::default() };

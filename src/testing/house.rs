@@ -61,6 +61,7 @@ pub(super) struct Process {
 /// A process that runs the pipeline.
 pub(super) struct Daemon {
     pub(super) gate: Gate,
+    pub(super) on_gap: OnGap,
     pub(super) task: JoinHandle<Result<(), EngineError>>,
 }
 
@@ -113,9 +114,16 @@ impl House {
     pub(super) fn lake_settings(&self, seed: u64) -> LakeSettings {
         let mut random = StdRng::seed_from_u64(seed);
         let age = Duration::from_millis(random.random_range(500..30_000));
+        // The folders are the pipeline's: all its processes have the same.
+        let partition_by: &[&str] = match self.plan.seed % 4 {
+            0 => &[],
+            1 => &["Kind"],
+            2 => &["hour"],
+            _ => &["hour", "Kind"],
+        };
         let rules = TableRules {
             keys: vec!["Id".to_owned()],
-            partition_by: vec!["hour".into(), "Kind".into()],
+            partition_by: partition_by.iter().map(ToString::to_string).collect(),
             max_columns: 12,
             ..Default::default()
         };
@@ -148,7 +156,7 @@ impl House {
             let _watched = tally::Watched(engine.budget());
             engine.run(CancellationToken::new()).await
         });
-        Daemon { gate, task }
+        Daemon { gate, on_gap, task }
     }
 }
 

@@ -89,6 +89,7 @@ pub fn lake(evidence: &Evidence<'_>) -> Result<Report, String> {
     let mut report = Report { shards: shards.len() as u64, digest: digest(objects), ..Report::default() };
     (report.ranges, report.gaps) = (whole.ranges, whole.gaps);
     report.snapshots = rows.snapshots.len() as u64;
+    let made = evidence.order.iter().enumerate().map(|(at, path)| (path.as_str(), at)).collect();
     let mut gaps = Gaps::new(&chains, shards, evidence.kinesis);
     for shard in *shards {
         let chain = evidence.one_chain.unwrap_or(shard.id.as_str());
@@ -96,7 +97,7 @@ pub fn lake(evidence: &Evidence<'_>) -> Result<Report, String> {
             let key = (chain.to_owned(), record.position.sequence.to_sortable(), record.position.sub as i32);
             let found = match serde_json::from_slice::<Value>(&record.payload) {
                 Ok(change) => {
-                    let found = take(&mut rows, &key, &change)?;
+                    let found = take(&mut rows, &key, &change, evidence.one_chain.is_some())?;
                     report.rows += u64::from(found);
                     found
                 }
@@ -109,7 +110,7 @@ pub fn lake(evidence: &Evidence<'_>) -> Result<Report, String> {
             gaps.note(shard, at, found);
         }
         if evidence.one_chain.is_none() {
-            parents_first(shard, &chains, evidence.order)?;
+            parents_first(shard, &chains, &made)?;
         }
     }
     report.trimmed = gaps.judge()?;
@@ -119,18 +120,17 @@ pub fn lake(evidence: &Evidence<'_>) -> Result<Report, String> {
     }
 }
 
-/// Takes the row of a change away, if there is one, and holds it against the change.
-fn take(rows: &mut Rows, key: &Key, change: &Value) -> Result<bool, String> {
+/// Takes the row of a change away, if there is one, and holds it against the change. Where chains are `shared` by shards, a
+/// row may be another shard's: DynamoDB's numbers are unique within a shard.
+fn take(rows: &mut Rows, key: &Key, change: &Value, shared: bool) -> Result<bool, String> {
     let Some(found) = rows.tail.get_mut(key).filter(|rows| !rows.is_empty()) else { return Ok(false) };
-    // DynamoDB's numbers are unique within a shard, and a function's chain has all shards.
-    let at = found.iter().position(|row| same(row, change).is_ok());
-    match at {
+    match found.iter().position(|row| same(row, change).is_ok()) {
         Some(at) => drop(found.swap_remove(at)),
-        None if found.len() == 1 => {
+        None if shared => return Ok(false),
+        None => {
             let what = same(&found[0], change).err().unwrap_or_default();
             return Err(format!("{what} of {key:?} changed: {:?} from {change}", found[0]));
         }
-        None => return Err(format!("none of the rows at {key:?} is {change}")),
     }
     Ok(true)
 }
@@ -147,14 +147,14 @@ fn same(row: &Row, change: &Value) -> Result<(), &'static str> {
 }
 
 /// A child's first range was created after its parents' last.
-fn parents_first(shard: &Shard, chains: &Chains, order: &[String]) -> Result<(), String> {
+fn parents_first(shard: &Shard, chains: &Chains, made: &HashMap<&str, usize>) -> Result<(), String> {
     let Some((folder, _)) = chains.of_shard(shard.id.as_str()) else { return Ok(()) };
-    let made: HashMap<&str, usize> = order.iter().enumerate().map(|(at, path)| (path.as_str(), at)).collect();
     let when = |folder: &str, n: usize| made.get(format!("{folder}/{n:020}.json").as_str()).copied();
     let first = when(folder, 0);
     for parent in &shard.parents {
         let Some((folder, ranges)) = chains.of_shard(parent.as_str()) else { continue };
-        let last = ranges.len().checked_sub(1).and_then(|last| when(folder, last));
+        // A gap may be marked by several that find it at the same time.
+        let last = ranges.iter().rposition(|range| range.gap.is_none()).and_then(|last| when(folder, last));
         if last > first {
             return Err(format!("{} was begun before its parent {parent} was finished", shard.id));
         }

@@ -44,6 +44,8 @@ pub(super) struct Mapping {
 }
 
 struct Environment {
+    /// Whether nothing goes wrong in it.
+    calm: bool,
     function: Arc<Function>,
     gate: Gate,
     clock: Clock,
@@ -76,7 +78,7 @@ impl Mapping {
             house,
             origin: pipeline.source.origin,
             batch: random.random_range(1..40),
-            timeout: Duration::from_secs(random.random_range(5..60)),
+            timeout: Duration::from_millis(random.random_range(3000..15_000)),
             bisect: random.random_bool(0.5),
             warm: Mutex::default(),
             born: AtomicU32::new(0),
@@ -87,6 +89,7 @@ impl Mapping {
 
     /// From now on nothing more is written.
     pub(super) fn is_all(&self) {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.done.store(true, Ordering::Relaxed);
     }
 
@@ -232,7 +235,9 @@ impl Mapping {
         let life = if killed { Duration::from_millis(random.random_range(1..5000)) } else { self.timeout };
         match tokio::time::timeout(life, &mut call).await {
             Ok(Ok(answered)) => {
-                self.warm.lock().unwrap_or_else(PoisonError::into_inner).push(environment);
+                if environment.calm == self.house.calm.load(Ordering::Relaxed) {
+                    self.warm.lock().unwrap_or_else(PoisonError::into_inner).push(environment);
+                }
                 match answered {
                     Ok(answer) => read(&answer),
                     Err(why) => Ok(Answer::Failed(why)),
@@ -266,12 +271,13 @@ impl Mapping {
         if let Some(warm) = self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(warm);
         }
+        let calm = self.house.calm.load(Ordering::Relaxed);
         let process = self.house.process("environment", self.born.fetch_add(1, Ordering::Relaxed));
         let handlers = self.house.handlers(&process);
         let Process { seed, gate, clock, store, .. } = process;
         let lake = Lake::open(store, clock.clone(), self.house.lake_settings(seed)).await?;
         let function = Arc::new(Function::of(self.origin.clone(), lake, handlers, clock.clone()));
-        Ok(Environment { function, gate, clock })
+        Ok(Environment { calm, function, gate, clock })
     }
 }
 

@@ -23,4 +23,5 @@ pub mod store;
 pub mod stream;
 pub mod tables;
 mod tally;
+pub mod trace;
 pub mod world;

@@ -225,9 +225,16 @@ mod tests {
     }
 
     /// `WATERSHED_SEEDS=from..to cargo test --release --lib many_worlds -- --ignored --nocapture`: what `simulate` does.
+    /// `WATERSHED_SIMULATE="--seed 7"` hands it the arguments themselves.
     #[test]
     #[ignore = "as long as one likes"]
     fn many_worlds() {
+        if let Ok(arguments) = std::env::var("WATERSHED_SIMULATE") {
+            let options = options(&arguments.split(' ').collect::<Vec<_>>());
+            assert!(options.shrink || options.one().is_none() || crate::testing::trace::tell());
+            assert!(simulate(&options, &mut std::io::stdout(), &mut std::io::stderr()).unwrap());
+            return;
+        }
         let seeds = std::env::var("WATERSHED_SEEDS").unwrap_or_else(|_| "0..1000".to_owned());
         let (from, to) = seeds.split_once("..").expect("WATERSHED_SEEDS=from..to");
         let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());

@@ -24,7 +24,7 @@ use super::state::MemoryState;
 use super::store::MemoryStore;
 use super::stream::{SimulatedStream, StreamFaults};
 use super::tables::{Tables, Writer};
-use super::tally;
+use super::{tally, trace};
 use crate::backfill::BackfillError;
 use crate::clock::Clock;
 use crate::engine::{EngineError, OnGap};
@@ -110,6 +110,7 @@ impl World {
     fn new(plan: Plan) -> Self {
         let mut random = StdRng::seed_from_u64(plan.seed ^ 0x5eed);
         let clock = Clock::simulated(plan.seed, BEGINNING);
+        trace::follow(&clock, BEGINNING);
         let stream = stream_of(&plan, &clock);
         let tables = Tables::new(&plan, &mut random);
         let (slow, is_slow) = watch::channel(false);
@@ -276,7 +277,7 @@ impl World {
     /// A backfill may only fail because of a gap.
     fn backfill_failed(&mut self, error: &BackfillError) -> Result<(), String> {
         match error {
-            BackfillError::Tail(EngineError::Gap(_)) if self.may_have_gaps() => self.on_gap = OnGap::Resume,
+            BackfillError::Tail(EngineError::Gap(_)) if self.has_trimmed() => self.on_gap = OnGap::Resume,
             BackfillError::Refused(why) if why.contains("were lost while") && self.has_trimmed() => {}
             error => return Err(format!("a backfill failed: {error}")),
         }
@@ -303,10 +304,10 @@ impl World {
     /// Nothing goes wrong any more: the pipeline comes to its end.
     async fn calm(&mut self) -> Result<(), String> {
         loop {
-            let last = self.daemon(true);
-            match tokio::time::timeout(PATIENCE, last.task).await {
+            let Daemon { on_gap, task, .. } = self.daemon(true);
+            match tokio::time::timeout(PATIENCE, task).await {
                 Ok(Ok(Ok(()))) => return Ok(()),
-                Ok(Ok(Err(EngineError::Gap(_)))) if self.may_have_gaps() => self.on_gap = OnGap::Resume,
+                Ok(Ok(Err(EngineError::Gap(_)))) if self.may_stop_at_gaps(on_gap) => self.on_gap = OnGap::Resume,
                 Ok(Ok(Err(error))) => return Err(format!("the last run failed: {error}")),
                 Ok(Err(join)) => return Err(format!("the last run panicked: {join}")),
                 Err(_) => return Err("the pipeline does not come to its end in a calm world".to_owned()),
@@ -322,10 +323,11 @@ impl World {
     /// Kills a process; one that has given up by itself must have had a reason.
     async fn kill(&mut self, daemon: Daemon) -> Result<(), String> {
         self.kills += 1;
-        daemon.task.abort();
-        match daemon.task.await {
+        let Daemon { on_gap, task, .. } = daemon;
+        task.abort();
+        match task.await {
             Err(join) if join.is_panic() => Err(format!("a worker panicked: {join}")),
-            Ok(Err(EngineError::Gap(_))) if self.may_have_gaps() => {
+            Ok(Err(EngineError::Gap(_))) if self.may_stop_at_gaps(on_gap) => {
                 // Whoever runs it reads what is said, and decides.
                 self.on_gap = OnGap::Resume;
                 Ok(())
@@ -336,8 +338,8 @@ impl World {
         }
     }
 
-    fn may_have_gaps(&self) -> bool {
-        self.on_gap == OnGap::Fail && self.has_trimmed()
+    fn may_stop_at_gaps(&self, on_gap: OnGap) -> bool {
+        on_gap == OnGap::Fail && self.has_trimmed()
     }
 
     fn has_trimmed(&self) -> bool {

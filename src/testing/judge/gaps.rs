@@ -68,12 +68,13 @@ impl<'a> Gaps<'a> {
             || chain.iter().filter(of_given_up).any(|range| self.chains.is_given_up(folder, range))
     }
 
-    /// Two cases in which nobody can know, both in the documentation. A shard that came and went unseen, and whose child
-    /// did so too: the gap is marked in the first of its descendants that is known. And the beginning of a shard of Kinesis,
-    /// whose age nothing tells.
+    /// Cases in which nobody can know, all in the documentation. A shard that came and went unseen, and whose child
+    /// did so too: the gap is marked in the first of its descendants that is known. The beginning of a shard of Kinesis,
+    /// whose age nothing tells; and the end of an open one, where the next record will tell.
     fn is_unknowable(&self, shard: &Shard, at: usize) -> bool {
         let first = !(0..at).any(|at| self.is_found(shard, at));
-        if self.kinesis && first && !shard.parents.is_empty() {
+        let last = !(at..shard.records.len()).any(|at| self.is_found(shard, at));
+        if self.kinesis && ((first && !shard.parents.is_empty()) || (last && !shard.closed)) {
             return true;
         }
         self.chains.of_shard(shard.id.as_str()).is_none() && self.is_told_below(shard)
