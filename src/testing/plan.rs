@@ -97,11 +97,12 @@ impl Plan {
             seed,
             kinesis: pick(8, 2) == 1,
             function,
-            workers: 2 + pick(16, 7) as u32,
-            kills: if function { 0 } else { 4 + pick(24, 6) as u32 },
+            // Few are as likely as many are dear.
+            workers: 2 + pick(16, 7).min(pick(20, 7)) as u32,
+            kills: if function { 0 } else { 3 + pick(24, 6) as u32 },
             handlers: pick(32, 3) as u32,
             backfills: if (2..4).contains(&kind) { 1 + pick(40, 2) as u32 } else { 0 },
-            changes: 20 + pick(48, 100) as u32,
+            changes: 15 + pick(48, 80) as u32,
             away: kind == 4 || (kind == 2 && pick(56, 4) == 0),
             faults: Faults::ALL,
         }

@@ -67,6 +67,7 @@ struct Sum {
     faults: u64,
     rows: u64,
     violations: u64,
+    fullest: usize,
 }
 
 impl AddAssign<&Report> for Sum {
@@ -75,13 +76,14 @@ impl AddAssign<&Report> for Sum {
         self.seconds += report.seconds;
         self.faults += report.faults;
         self.rows += report.rows + report.snapshots;
+        self.fullest = self.fullest.max(report.fullest);
     }
 }
 
 impl Sum {
     /// The judge ends a world at its first violation, so that none of the others is ever more than zero by itself.
     fn line(&self) -> String {
-        let Self { worlds, seconds, faults, rows, violations } = self;
+        let Self { worlds, seconds, faults, rows, violations, .. } = self;
         let hours = *seconds as f64 / 3600.0;
         let none = if *violations == 0 { "lost=0 twice=0 reordered=0 " } else { "" };
         format!("seeds={worlds} simulated_hours={hours:.0} faults={faults} rows={rows} {none}violations={violations}")
@@ -184,7 +186,7 @@ fn tell(
     }
     if now.saturating_duration_since(*said) >= EVERY {
         *said = now;
-        let _ = writeln!(notes, "{}", sum.line());
+        let _ = writeln!(notes, "{}; memory {} % full at most", sum.line(), sum.fullest);
     }
 }
 
