@@ -23,7 +23,7 @@ mod dead_letter;
 mod encodings;
 pub mod file;
 pub mod generation;
-mod kept;
+pub(crate) mod kept;
 pub mod latest;
 pub mod member_shard;
 pub(crate) mod members;

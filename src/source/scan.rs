@@ -4,7 +4,7 @@
 //! not give the same twice; what it gave is kept in the lake before the range that has it (`lake/kept.rs`), and the scan
 //! goes on behind the last item of the chain.
 
-mod page;
+pub(crate) mod page;
 mod units;
 mod wire;
 

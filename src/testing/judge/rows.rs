@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Objects;
 use super::chains::Chains;
 use crate::change::{Position, SequenceNumber};
+use crate::lake::partition;
 use crate::lake::range::{Range, RangeFile};
 use crate::lake::schema::{Column, TableSchema};
 use crate::testing::rebuild::{self, Row};
@@ -88,7 +89,7 @@ fn schema(objects: &Objects, table: &str, version: u32) -> Result<TableSchema, S
     if version == 0 {
         return Ok(TableSchema::new(table.to_owned(), version, Vec::new()));
     }
-    let path = format!("_watershed/schema/{table}/{version:06}.json");
+    let path = format!("_watershed/schema/{}/{version:06}.json", partition::name_segment(table));
     let bytes = objects.get(&path).ok_or_else(|| format!("{path} is missing"))?;
     let mut stored: Value = serde_json::from_slice(bytes).map_err(|error| format!("{path}: {error}"))?;
     let columns: Vec<Column> = serde_json::from_value(stored["columns"].take()).map_err(|error| error.to_string())?;
@@ -108,7 +109,7 @@ pub(super) fn no_strays(objects: &Objects, chains: &Chains) -> Result<(), String
     let is_book = |path: &str| {
         let inside = path.strip_prefix("_watershed/");
         inside.is_some_and(|inside| {
-            inside == "lake.json" || inside.split_once('/').is_some_and(|(book, _)| books.contains(&book))
+            matches!(inside, "lake.json" | "probe") || inside.split_once('/').is_some_and(|(book, _)| books.contains(&book))
         })
     };
     let stray = objects.keys().find(|path| !named.contains(path.as_str()) && !is_book(path));
