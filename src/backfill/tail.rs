@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{BackfillError, Ground};
 use super::positions::Positions;
+use super::{BackfillError, Ground};
 use crate::assembly::AssemblyError;
 use crate::change::TableName;
 use crate::checkpoint::patient::{load_patiently, survey_patiently};

@@ -227,7 +227,8 @@ impl Shard {
 
     /// Whether records of the open range are missing before these, the next that the source gives.
     fn is_short_before(&self, records: &[Record]) -> bool {
-        let wanted = self.lake.unfinished().and_then(|range| range.first()).filter(|first| self.lake.position() < Some(*first));
+        let wanted =
+            self.lake.unfinished().and_then(|range| range.first()).filter(|first| self.lake.position() < Some(*first));
         wanted.is_some_and(|wanted| records.first().is_some_and(|record| record.position > wanted))
     }
 

@@ -225,7 +225,9 @@ impl ShardReader {
         }
         self.iterator = None;
         let shard = &self.shard;
-        Err(ReadError::Gap(format!("the record behind {expected} is no longer in shard {shard}: nothing of it is left")))
+        Err(ReadError::Gap(format!(
+            "the record behind {expected} is no longer in shard {shard}: nothing of it is left"
+        )))
     }
 
     /// What a failed call means; returns when it makes sense to go on.

@@ -175,16 +175,19 @@ impl SimulatedTable {
                 false => StreamError::Transient("simulated".to_owned()),
             });
         }
-        let behind: Option<Value> = behind.map(serde_json::from_str).transpose().map_err(|error| {
-            StreamError::Fatal(format!("the key behind which the scan goes on is no key: {error}"))
-        })?;
+        let behind: Option<Value> = behind
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| StreamError::Fatal(format!("the key behind which the scan goes on is no key: {error}")))?;
         let behind = behind.map(|key| place_of(key["Id"]["S"].as_str().unwrap_or_default()));
         let mut items: Vec<(u32, String, Value)> = self
             .tables
             .items(&of.table)
             .into_iter()
             .map(|(key, image)| (place_of(&key), key, image))
-            .filter(|(place, ..)| (place % of.segments) as i32 == segment && behind.is_none_or(|behind| *place > behind))
+            .filter(|(place, ..)| {
+                (place % of.segments) as i32 == segment && behind.is_none_or(|behind| *place > behind)
+            })
             .collect();
         items.sort_by_key(|(place, ..)| *place);
         let limit = self.draw(|random| random.random_range(1..8));

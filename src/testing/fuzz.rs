@@ -164,11 +164,9 @@ pub fn export_line(data: &[u8]) {
     let line = Bytes::copy_from_slice(data);
     let item = lines::item(line.clone());
     assert!(item.len() <= line.len());
-    for (bytes, channel) in [
-        (&item, Channel::Snapshot(0)),
-        (&line, Channel::NetChange(false)),
-        (&line, Channel::NetChange(true)),
-    ] {
+    for (bytes, channel) in
+        [(&item, Channel::Snapshot(0)), (&line, Channel::NetChange(false)), (&line, Channel::NetChange(true))]
+    {
         if let Ok(change) = envelope::read(bytes, channel) {
             assert!(!change.event_name.is_empty());
         }
@@ -265,6 +263,16 @@ mod tests {
         data
     }
 
+    /// Hands a changed form of a file of the corpus to a target, which must bear it.
+    fn bears(name: &str, target: fn(&[u8]), corpus: &[Vec<u8>], number: usize, seed: u64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let other = &corpus[random.random_range(0..corpus.len())];
+        let data = changed(&corpus[number], other, &mut random);
+        if std::panic::catch_unwind(|| target(&data)).is_err() {
+            panic!("{name}: {}", String::from_utf8_lossy(&data));
+        }
+    }
+
     #[test]
     fn whatever_comes_from_outside_is_borne() {
         for (name, target) in TARGETS {
@@ -272,15 +280,28 @@ mod tests {
             assert!(!corpus.is_empty(), "{name} has no corpus");
             for (number, data) in corpus.iter().enumerate() {
                 target(data);
-                for form in 0..FORMS {
-                    let mut random = StdRng::seed_from_u64(form << 8 | number as u64);
-                    let other = &corpus[random.random_range(0..corpus.len())];
-                    let data = changed(data, other, &mut random);
-                    if std::panic::catch_unwind(|| target(&data)).is_err() {
-                        panic!("{name}: {}", String::from_utf8_lossy(&data));
-                    }
-                }
+                (0..FORMS).for_each(|form| bears(name, target, &corpus, number, form << 8 | number as u64));
             }
+        }
+    }
+
+    /// `WATERSHED_FUZZ_SECONDS=60 cargo test --release --lib fuzz -- --ignored --nocapture`: so long for each parser, with forms
+    /// that nobody has seen yet. `cargo fuzz` looks for ways through the code, too; this needs nothing but a stable compiler.
+    #[test]
+    #[ignore = "as long as one likes"]
+    fn whatever_comes_from_outside_is_borne_for_a_while() {
+        let seconds = std::env::var("WATERSHED_FUZZ_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
+        let clock = crate::clock::Clock::system();
+        for (name, target) in TARGETS {
+            let corpus = corpus(name);
+            let until = clock.now() + std::time::Duration::from_secs(seconds);
+            let mut seed = u64::from_str_radix(&clock.token(), 16).unwrap();
+            let first = seed;
+            while clock.now() < until {
+                bears(name, target, &corpus, seed as usize % corpus.len(), seed);
+                seed = seed.wrapping_add(1);
+            }
+            println!("{name}: {} forms from seed {first}", seed.wrapping_sub(first));
         }
     }
 }

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
 
-pub use shards::{Shard, Written};
 use shards::Shards;
+pub use shards::{Shard, Written};
 
 use super::tally;
 use crate::BoxFuture;

@@ -184,11 +184,8 @@ impl Writer {
 
     async fn pause(&mut self, random: &mut StdRng) {
         let (millis, seconds) = (random.random_range(0..800), random.random_range(60..3 * 3600));
-        let pause = if *self.slow.borrow_and_update() {
-            Duration::from_secs(seconds)
-        } else {
-            Duration::from_millis(millis)
-        };
+        let pause =
+            if *self.slow.borrow_and_update() { Duration::from_secs(seconds) } else { Duration::from_millis(millis) };
         tokio::select! {
             biased;
             () = self.clock.sleep(pause) => {}

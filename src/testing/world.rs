@@ -134,7 +134,17 @@ impl World {
             journals: (0..plan.handlers).map(|_| Journal::default()).collect(),
             calm: Arc::new(AtomicBool::new(false)),
         };
-        Self { house, random, slow, writer: tokio::spawn(writer.run()), on_gap, born: 0, kills: 0, backfilling: None, backfills: 0 }
+        Self {
+            house,
+            random,
+            slow,
+            writer: tokio::spawn(writer.run()),
+            on_gap,
+            born: 0,
+            kills: 0,
+            backfilling: None,
+            backfills: 0,
+        }
     }
 
     async fn live(mut self) -> Result<Report, String> {
@@ -179,8 +189,7 @@ impl World {
         let (found, order, shards) = (objects.objects(), objects.order(), stream.shards());
         judge::positions(&state.snapshot(), &found)?;
         let one_chain = (plan.function && !plan.kinesis).then_some(crate::lambda::source::SHARD);
-        let evidence =
-            Evidence { objects: &found, order: &order, shards: &shards, kinesis: plan.kinesis, one_chain };
+        let evidence = Evidence { objects: &found, order: &order, shards: &shards, kinesis: plan.kinesis, one_chain };
         let mut report = judge::lake(&evidence)?;
         // Behind a gap that nothing tells, as there are at Kinesis, a generation is called complete that is not.
         if plan.backfills > 0 && !(plan.kinesis && report.trimmed > 0) {

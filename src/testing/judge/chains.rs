@@ -80,7 +80,9 @@ impl Chains {
     }
 
     fn are_complete(&self, objects: &Objects) -> Result<(), String> {
-        for (folder, range) in self.all.iter().flat_map(|(folder, chain)| chain.iter().map(move |range| (folder, range))) {
+        for (folder, range) in
+            self.all.iter().flat_map(|(folder, chain)| chain.iter().map(move |range| (folder, range)))
+        {
             let files = range.files.iter().map(|file| &file.path);
             let mut all = files.chain(range.dead_letters.iter().map(|dead| &dead.path));
             let missing = all.find(|path| !objects.contains_key(*path));

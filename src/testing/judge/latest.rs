@@ -22,16 +22,16 @@ pub fn latest(evidence: &Evidence<'_>, tables: &Tables) -> Result<(), String> {
         when_complete(evidence, tables, at, path)?;
     }
     let base = |table: &str| {
-        let done = |path: &&String| path.starts_with(&format!("_watershed/generations/{table}/")) && path.ends_with(".done.json");
+        let done = |path: &&String| {
+            path.starts_with(&format!("_watershed/generations/{table}/")) && path.ends_with(".done.json")
+        };
         evidence.objects.keys().filter(done).last().and_then(|path| number_of(path)).unwrap_or_default()
     };
     let found = latest_rows(evidence.objects, tables, base)?;
     for table in tables.names() {
         let items = tables.items(table).into_iter().map(|(key, image)| (key, Some(image))).collect();
         agree(&found, table, &items).map_err(|why| format!("in the end {why}"))?;
-        let more = found.iter().find(|((of, key), row)| {
-            *of == table && row.op != "REMOVE" && !items.contains_key(key)
-        });
+        let more = found.iter().find(|((of, key), row)| *of == table && row.op != "REMOVE" && !items.contains_key(key));
         if let Some(((_, key), row)) = more {
             return Err(format!("item {key} is no more, and the lake says {row:?}"));
         }

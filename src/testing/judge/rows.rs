@@ -66,7 +66,9 @@ impl Rows {
     }
 
     fn take_dead_letters(&mut self, objects: &Objects, range: &Range) -> Result<(), String> {
-        let Some(body) = range.dead_letters.as_ref().and_then(|letters| objects.get(&letters.path)) else { return Ok(()) };
+        let Some(body) = range.dead_letters.as_ref().and_then(|letters| objects.get(&letters.path)) else {
+            return Ok(());
+        };
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let letter: Value = serde_json::from_slice(line).map_err(|error| error.to_string())?;
             let text = |name: &str| letter[name].as_str().unwrap_or_default().to_owned();
@@ -109,7 +111,8 @@ pub(super) fn no_strays(objects: &Objects, chains: &Chains) -> Result<(), String
     let is_book = |path: &str| {
         let inside = path.strip_prefix("_watershed/");
         inside.is_some_and(|inside| {
-            matches!(inside, "lake.json" | "probe") || inside.split_once('/').is_some_and(|(book, _)| books.contains(&book))
+            matches!(inside, "lake.json" | "probe")
+                || inside.split_once('/').is_some_and(|(book, _)| books.contains(&book))
         })
     };
     let stray = objects.keys().find(|path| !named.contains(path.as_str()) && !is_book(path));

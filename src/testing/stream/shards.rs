@@ -92,7 +92,9 @@ impl Shards {
         at: i64,
         changes: impl FnOnce(SequenceNumber) -> Vec<Bytes>,
     ) {
-        let Some(place) = self.all.iter().position(|shard| !shard.closed && shard.slots.contains(&slot)) else { return };
+        let Some(place) = self.all.iter().position(|shard| !shard.closed && shard.slots.contains(&slot)) else {
+            return;
+        };
         let sequence = self.number_for(place, random);
         let shard = &mut self.all[place];
         for (sub, payload) in changes(sequence).into_iter().enumerate() {

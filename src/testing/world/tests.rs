@@ -61,7 +61,14 @@ fn handlers_get_every_change_of_an_item_in_order() {
 fn what_was_trimmed_while_everybody_was_away_is_a_gap_and_nothing_else_is_missing() {
     let (mut trimmed, mut gaps) = (0, 0);
     for seed in seeds(300..312) {
-        let plan = Plan { workers: 2, kills: 4, faults: Faults::ALL, away: true, handlers: 1, ..Plan::calm(seed, seed % 4 == 3) };
+        let plan = Plan {
+            workers: 2,
+            kills: 4,
+            faults: Faults::ALL,
+            away: true,
+            handlers: 1,
+            ..Plan::calm(seed, seed % 4 == 3)
+        };
         let report = check(plan);
         trimmed += report.trimmed;
         gaps += report.gaps;
@@ -74,7 +81,8 @@ fn what_was_trimmed_while_everybody_was_away_is_a_gap_and_nothing_else_is_missin
 fn functions_land_what_a_mapping_sends_however_often_it_does() {
     let mut rows = 0;
     for seed in seeds(400..412) {
-        let plan = Plan { function: true, workers: 3, faults: Faults::ALL, handlers: 1, ..Plan::calm(seed, seed % 2 == 1) };
+        let plan =
+            Plan { function: true, workers: 3, faults: Faults::ALL, handlers: 1, ..Plan::calm(seed, seed % 2 == 1) };
         rows += check(plan).rows;
     }
     assert!(rows > 500, "{rows}");
@@ -93,7 +101,14 @@ fn backfills_end_and_the_lake_is_the_table() {
 /// One of each kind, each twice.
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
-    let plan = |seed| Plan { workers: 2, kills: 6, handlers: 1, changes: 60, faults: Faults::ALL, ..Plan::calm(seed, seed % 2 == 1) };
+    let plan = |seed| Plan {
+        workers: 2,
+        kills: 6,
+        handlers: 1,
+        changes: 60,
+        faults: Faults::ALL,
+        ..Plan::calm(seed, seed % 2 == 1)
+    };
     for seed in 7..9 {
         for plan in [
             plan(seed),
