@@ -56,10 +56,12 @@ impl ShardTask {
         CheckpointKey { stream: self.api.identity().id.clone(), shard: self.shard.clone(), sink: self.sink.key() }
     }
 
-    /// A shard that follows another is read from its first record on. If that is so old that the service may have trimmed
-    /// it, an iterator at the oldest record says nothing of it: then there may be a gap, and nobody can tell.
+    /// A shard that follows another, or that was there when the pipeline began, is read from its first record on. If that is so
+    /// old that the service may have trimmed it, an iterator at the oldest record says nothing of it: then there may be a
+    /// gap, and nobody can tell.
     pub(super) fn trimmed_beginning(&self, is_new: bool) -> Option<String> {
-        let since = self.due_since.filter(|_| self.follows && is_new)?;
+        let due = self.follows || matches!(self.checkpoint, Some(Checkpoint::Start(_)));
+        let since = self.due_since.filter(|_| due && is_new)?;
         may_be_trimmed(since, self.shared.clock.wall_micros()).then(|| {
             let shard = &self.shard;
             format!("shard {shard} was not read for longer than the stream keeps records; its beginning may be trimmed")

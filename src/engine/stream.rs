@@ -272,7 +272,12 @@ impl Stream {
 
     /// Since when records of a shard may have been written that must not be missing.
     fn due_since(&self, shard: &ShardInfo) -> Option<i64> {
-        Some(self.api.born(&shard.id)?.max(self.discovered?))
+        let discovered = self.discovered?;
+        match self.checkpoints.get(&shard.id) {
+            // It was there at the first discovery: since then every record of it is due, whenever it was made.
+            Some(Checkpoint::Start(_)) => Some(discovered),
+            _ => Some(self.api.born(&shard.id)?.max(discovered)),
+        }
     }
 
     fn count_shards(&self) {
