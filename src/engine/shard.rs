@@ -169,6 +169,10 @@ impl Shard {
             self.task.start(),
             self.lake.position(),
         );
+        // What is missing behind the last record is known, and nothing written since then can have been trimmed.
+        if self.lake.gap_at().is_some_and(|at| !may_be_trimmed(at, shared.clock.wall_micros())) {
+            reader.skip_gap();
+        }
         if let Some(what) = self.task.trimmed_beginning(self.lake.is_new()) {
             self.gap("trimmed", &what).await?;
         }

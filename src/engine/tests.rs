@@ -218,6 +218,29 @@ async fn the_trimmed_beginning_of_a_shard_of_which_nothing_was_read_since_the_fi
     assert_eq!((rows(&counts), house.gaps().len()), (3, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_marked_once_however_often_somebody_starts_before_anything_comes() {
+    let house = House::new();
+    let stream = house.stream("a");
+    write(&stream, 10);
+    assert!(house.run(&stream, OnGap::Fail).await.0.is_ok());
+    write(&stream, 5);
+    house.clock.sleep(LONG).await;
+    stream.trim();
+    for _ in 0..3 {
+        assert!(house.run(&stream, OnGap::Resume).await.0.is_ok());
+        assert_eq!(house.gaps().len(), 1);
+    }
+    // A day later more may be gone.
+    write(&stream, 5);
+    house.clock.sleep(LONG).await;
+    stream.trim();
+    write(&stream, 2);
+    let (ended, counts) = house.run(&stream, OnGap::Resume).await;
+    assert!(ended.is_ok() && rows(&counts) == 2, "{ended:?}");
+    assert_eq!(house.gaps().len(), 2);
+}
+
 /// A process was killed between a range and its files, and when the next one comes the records are gone.
 #[tokio::test(start_paused = true)]
 async fn an_open_range_whose_records_were_trimmed_is_a_gap() {

@@ -127,6 +127,13 @@ pub struct Gap {
     pub generations: BTreeMap<String, i64>,
 }
 
+impl Gap {
+    /// When it was found, µs since the epoch.
+    pub fn found_at_micros(&self) -> Option<i64> {
+        self.found_at.parse::<jiff::Timestamp>().ok().map(|time| time.as_microsecond())
+    }
+}
+
 /// A position as ranges and checkpoints write it: the sequence number in its sortable form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPosition {
