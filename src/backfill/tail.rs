@@ -13,11 +13,11 @@ use crate::change::TableName;
 use crate::checkpoint::patient::{load_patiently, survey_patiently};
 use crate::checkpoint::{Checkpoint, StartAt, StateError, StateStore};
 use crate::clock::Clock;
-use crate::engine::{DISCOVERED, Engine, EngineError, Parts};
+use crate::engine::{DISCOVERED, Engine, EngineError, Parts, Patience};
 use crate::lake::Lake;
 use crate::source::lineage::StartPolicy;
 use crate::source::until_now::UntilNow;
-use crate::source::{StreamApi, StreamFinder, list_all};
+use crate::source::{StreamApi, StreamError, StreamFinder, list_all};
 use crate::telemetry::Metrics;
 use crate::telemetry::health::Health;
 
@@ -51,7 +51,7 @@ impl Tail {
     /// Takes the state if nobody has it.
     pub(super) async fn find(ground: &impl Ground) -> Result<Self, BackfillError> {
         let finder = ground.finder().await?;
-        let streams = finder.streams().await?;
+        let streams = patiently(ground.clock(), || finder.streams()).await?;
         if streams.iter().any(|stream| stream.pace().finite) {
             let why = "recorded files have no table to follow: land an export of it with --snapshot-only";
             return Err(BackfillError::Refused(why.to_owned()));
@@ -81,7 +81,7 @@ impl Tail {
             if self.discovered(&**stream).await?.is_some() {
                 return Ok(false);
             }
-            for shard in list_all(&**stream).await?.shards {
+            for shard in patiently(&self.clock, || list_all(&**stream)).await?.shards {
                 if lake.has_read(stream.identity(), &shard.id).await? {
                     return Ok(false);
                 }
@@ -226,6 +226,20 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(engine) = &self.engine {
             engine.abort();
+        }
+    }
+}
+
+/// Asks the source until it answers, as the engine does: what passes is no reason to give up.
+async fn patiently<T, F>(clock: &Clock, ask: impl Fn() -> F) -> Result<T, StreamError>
+where
+    F: Future<Output = Result<T, StreamError>>,
+{
+    let mut patience = Patience::new(clock);
+    loop {
+        match ask().await {
+            Err(StreamError::Throttled(why) | StreamError::Transient(why)) => patience.wait(&why).await,
+            answer => return answer,
         }
     }
 }

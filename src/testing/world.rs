@@ -39,8 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const KEPT: Duration = Duration::from_hours(24);
 
 /// How full memory may be, in hundredths of the budget: what is read while ranges of killed processes are completed goes
-/// beyond it, and rows take a moment to become a range.
-const FULLEST: usize = 20000;
+/// beyond it, and the rows of a page take more than its bytes.
+const FULLEST: usize = 150;
 
 /// What happened in a world.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

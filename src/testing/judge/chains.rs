@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Objects;
+use crate::lake::partition;
 use crate::lake::range::Range;
 
 /// All chains of a lake.
@@ -86,7 +87,8 @@ impl Chains {
             let files = range.files.iter().map(|file| &file.path);
             let mut all = files.chain(range.dead_letters.iter().map(|dead| &dead.path));
             let missing = all.find(|path| !objects.contains_key(*path));
-            if let Some(missing) = missing.filter(|_| !self.is_given_up(folder, range)) {
+            let given_up = self.is_given_up(folder, range) || is_of_a_generation_given_up(objects, range);
+            if let Some(missing) = missing.filter(|_| !given_up) {
                 return Err(format!("{missing} is missing, of range {} of {folder}", range.range));
             }
         }
@@ -111,4 +113,14 @@ fn follows(before: Option<&Range>, range: &Range) -> Result<(), String> {
         false if range.end() <= range.start() => Err("it holds nothing".to_owned()),
         _ => Ok(()),
     }
+}
+
+/// Whether a range is of a backfill that never became complete: behind a gap another generation is begun, and nobody counts
+/// on this one.
+fn is_of_a_generation_given_up(objects: &Objects, range: &Range) -> bool {
+    let Some((table, generation)) = range.stream.strip_prefix("backfill:").and_then(|of| of.rsplit_once(':')) else {
+        return false;
+    };
+    let done = format!("_watershed/generations/{}/{generation:0>6}.done.json", partition::name_segment(table));
+    !objects.contains_key(&done)
 }
