@@ -33,7 +33,7 @@ impl<'a> Gaps<'a> {
         for shard in self.shards {
             for at in (0..shard.records.len()).filter(|at| !self.is_found(shard, *at)) {
                 let position = shard.records[at].position;
-                if at >= shard.trimmed {
+                if at >= shard.trimmed && !self.is_given_up(shard, at) {
                     return Err(format!("lost: {position} of {}", shard.id));
                 }
                 if !self.is_marked(shard, at) && !self.is_unknowable(shard, at) {
@@ -58,14 +58,22 @@ impl<'a> Gaps<'a> {
 
     /// A marker lies between the record and the last one before it that is there; or the record's range was given up.
     fn is_marked(&self, shard: &Shard, at: usize) -> bool {
-        let Some((folder, chain)) = self.chains.of_shard(shard.id.as_str()) else { return false };
+        let Some((_, chain)) = self.chains.of_shard(shard.id.as_str()) else { return false };
         let position = Some(shard.records[at].position);
         let before: Option<Position> =
             (0..at).rev().find(|at| self.is_found(shard, *at)).map(|at| shard.records[at].position);
         let between = |marker: &Range| marker.start() >= before && marker.start() < position;
-        let of_given_up = |range: &&Range| range.start() < position && position <= range.end();
-        chain.iter().filter(|range| range.gap.is_some()).any(between)
-            || chain.iter().filter(of_given_up).any(|range| self.chains.is_given_up(folder, range))
+        chain.iter().filter(|range| range.gap.is_some()).any(between) || self.is_given_up(shard, at)
+    }
+
+    /// The record is of an open range that was given up, since some of its records were trimmed: the marker follows it.
+    fn is_given_up(&self, shard: &Shard, at: usize) -> bool {
+        let Some((folder, chain)) = self.chains.of_shard(shard.id.as_str()) else { return false };
+        let position = Some(shard.records[at].position);
+        let is_in = |range: &Range, position: Option<Position>| range.start() < position && position <= range.end();
+        let trimmed = |range: &Range| shard.records[..shard.trimmed].iter().any(|old| is_in(range, Some(old.position)));
+        let mut given_up = chain.iter().filter(|range| self.chains.is_given_up(folder, range));
+        given_up.any(|range| is_in(range, position) && trimmed(range))
     }
 
     /// Cases in which nobody can know, all in the documentation. A shard that came and went unseen, and whose child
@@ -77,7 +85,12 @@ impl<'a> Gaps<'a> {
         if self.kinesis && ((first && !shard.parents.is_empty()) || (last && !shard.closed)) {
             return true;
         }
-        self.chains.of_shard(shard.id.as_str()).is_none() && self.is_told_below(shard)
+        let unknown = match self.chains.of_shard(shard.id.as_str()) {
+            None => true,
+            // A process was killed in the middle of its first range, and left no position.
+            Some((_, chain)) => matches!(chain, [only] if only.gap.is_none()),
+        };
+        unknown && self.is_told_below(shard)
     }
 
     fn is_told_below(&self, shard: &Shard) -> bool {
