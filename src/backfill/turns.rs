@@ -212,7 +212,7 @@ mod tests {
         /// The tail has all that was written.
         async fn catch_up(&self) {
             let shard = self.tail.shards().remove(0);
-            let (position, stream) = (shard.records.last().unwrap().0, self.tail.identity().id.clone());
+            let (position, stream) = (shard.records.last().unwrap().position, self.tail.identity().id.clone());
             let key = CheckpointKey { stream, shard: shard.id, sink: LAKE.to_owned() };
             self.state.save(&key, &Checkpoint::At { position, range: None }).await.unwrap();
         }

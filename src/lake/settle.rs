@@ -109,6 +109,10 @@ impl Patience {
                 }
                 Err(exists @ StoreError::Exists(_)) => Some(exists),
                 Err(unsettled @ StoreError::Unsettled(_)) => {
+                    #[cfg(test)]
+                    if bug::is_made(Bug::DeleteOnUnknown) {
+                        store.delete(path);
+                    }
                     waiting.after(unsettled).await?;
                     None
                 }

@@ -57,6 +57,10 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// `after` if given (a full path). Pages are followed to the end. The empty folder is the whole lake.
     fn list<'a>(&'a self, folder: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>>;
 
+    /// Deletes an object: a mistake that is made on purpose, and in tests alone. Nothing else could delete anything.
+    #[cfg(test)]
+    fn delete(&self, _path: &str) {}
+
     /// Where the lake is, for people: a folder's path or `s3://bucket/prefix`.
     fn describe(&self) -> String;
 }

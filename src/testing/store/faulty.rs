@@ -204,6 +204,11 @@ impl ObjectStore for FaultyStore {
         Box::pin(self.read(self.inner.list(folder, after)))
     }
 
+    #[cfg(test)]
+    fn delete(&self, path: &str) {
+        self.inner.delete(path);
+    }
+
     fn describe(&self) -> String {
         format!("{} (failing on purpose)", self.inner.describe())
     }

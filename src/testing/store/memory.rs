@@ -11,7 +11,13 @@ use crate::lake::store::{Listed, ObjectStore, StoreError, check_folder, check_pa
 /// Objects in a map. Clones share it, so a test keeps one and looks at what was written.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    objects: BTreeMap<String, Bytes>,
+    order: Vec<String>,
 }
 
 impl MemoryStore {
@@ -22,11 +28,21 @@ impl MemoryStore {
 
     /// Everything that is in it now, by path.
     pub fn objects(&self) -> BTreeMap<String, Bytes> {
-        self.lock().clone()
+        self.lock().objects.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many objects have been created so far.
+    pub fn count(&self) -> usize {
+        self.lock().order.len()
+    }
+
+    /// The paths of everything, in the order in which it was created.
+    pub fn order(&self) -> Vec<String> {
+        self.lock().order.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -36,11 +52,12 @@ impl ObjectStore for MemoryStore {
             check_path(path)?;
             // A real store answers later: whoever runs beside us gets a turn.
             tokio::task::yield_now().await;
-            let mut objects = self.lock();
-            if objects.contains_key(path) {
+            let mut inner = self.lock();
+            if inner.objects.contains_key(path) {
                 return Err(StoreError::Exists(path.to_owned()));
             }
-            objects.insert(path.to_owned(), body);
+            inner.objects.insert(path.to_owned(), body);
+            inner.order.push(path.to_owned());
             Ok(())
         })
     }
@@ -49,7 +66,7 @@ impl ObjectStore for MemoryStore {
         Box::pin(async move {
             check_path(path)?;
             tokio::task::yield_now().await;
-            Ok(self.lock().get(path).cloned())
+            Ok(self.lock().objects.get(path).cloned())
         })
     }
 
@@ -62,10 +79,15 @@ impl ObjectStore for MemoryStore {
             let folder = check_folder(folder)?;
             tokio::task::yield_now().await;
             let is_below = |path: &String| path.starts_with(&folder) && after.is_none_or(|after| path.as_str() > after);
-            let objects = self.lock();
-            let found = objects.iter().filter(|(path, _)| is_below(path));
+            let inner = self.lock();
+            let found = inner.objects.iter().filter(|(path, _)| is_below(path));
             Ok(found.map(|(path, body)| Listed { path: path.clone(), size: body.len() as u64 }).collect())
         })
+    }
+
+    #[cfg(test)]
+    fn delete(&self, path: &str) {
+        self.lock().objects.remove(path);
     }
 
     fn describe(&self) -> String {
