@@ -60,7 +60,8 @@ impl ShardTask {
     /// old that the service may have trimmed it, an iterator at the oldest record says nothing of it: then there may be a
     /// gap, and nobody can tell.
     pub(super) fn trimmed_beginning(&self, is_new: bool) -> Option<String> {
-        let due = self.follows || matches!(self.checkpoint, Some(Checkpoint::Start(_)));
+        // Of one that is gone its end tells.
+        let due = !self.lost && (self.follows || matches!(self.checkpoint, Some(Checkpoint::Start(_))));
         let since = self.due_since.filter(|_| due && is_new)?;
         may_be_trimmed(since, self.shared.clock.wall_micros()).then(|| {
             let shard = &self.shard;
