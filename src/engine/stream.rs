@@ -274,8 +274,9 @@ impl Stream {
     fn due_since(&self, shard: &ShardInfo) -> Option<i64> {
         let discovered = self.discovered?;
         match self.checkpoints.get(&shard.id) {
-            // It was there at the first discovery: since then every record of it is due, whenever it was made.
-            Some(Checkpoint::Start(_)) => Some(discovered),
+            // It was there at the first discovery: since then every record of it is due, whenever it was made. Shards that
+            // don't tell when that was live for as long as they are wanted, and may simply be quiet.
+            Some(Checkpoint::Start(_)) => self.api.born(&shard.id).map(|_| discovered),
             _ => Some(self.api.born(&shard.id)?.max(discovered)),
         }
     }

@@ -51,6 +51,7 @@ pub async fn of(places: Vec<Place>, clock: &Clock) -> Vec<Lag> {
         asking.spawn(async move {
             let _turn = at_once.acquire().await;
             let lag = tokio::select! {
+                biased;
                 lag = ask(&place, &clock) => lag.unwrap_or(Lag::Unknown),
                 () = clock.sleep(PATIENCE) => Lag::Unknown,
             };
