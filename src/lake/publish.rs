@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::file;
 use super::range::{Chain, KeptRecords, Range, RangeFile};
 use super::settle::{self, Settled};
+use super::upload_ahead::UploadAhead;
 use super::{Lake, LakeError};
 
 /// Ranges that one answer of a listing has, at S3.
@@ -129,6 +130,13 @@ impl Publisher {
     pub(super) async fn put_file(&self, entry: &RangeFile, body: &Bytes) -> Result<(), LakeError> {
         let rows = entry.rows as usize;
         self.put(&entry.path, body, |found| file::verify(found, rows).is_ok()).await
+    }
+
+    /// Completes a data file that was uploaded while it was encoded, or finds there what another attempt at the same range
+    /// left.
+    pub(super) async fn complete_file(&self, entry: &RangeFile, upload: UploadAhead) -> Result<(), LakeError> {
+        let rows = entry.rows as usize;
+        upload.complete(|found| file::verify(found, rows).is_ok()).await
     }
 
     /// Creates the object with a range's dead letters.

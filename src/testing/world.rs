@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::engine::handler::HandlerParts;
 use crate::engine::{Engine, EngineError, EngineSettings, OnGap, Parts};
 use crate::handler::dead_letter::StoredDeadLetters;
+use crate::lake::limits::Limits;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
 use crate::lake::{Lake, LakeSettings};
@@ -244,6 +245,7 @@ fn lake_settings(seed: u64) -> LakeSettings {
         tables: HashMap::new(),
         default_rules: Arc::new(rules),
         only: None,
+        limits: Limits::default(),
     }
 }
 

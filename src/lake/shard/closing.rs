@@ -45,13 +45,8 @@ impl LakeShard {
         range.last_key = self.last_key();
         range.keep(self.kept().await?);
         self.sign_members(&mut range);
-        match &self.plan {
-            Some(plan) => self.place.same(plan, &range)?,
-            None => self.place.create(&range).await?,
-        }
-        for (file, entry) in files.iter().zip(&range.files) {
-            self.place.put_file(entry, &file.body).await?;
-        }
+        let sizes = files.iter().map(|f| (f.table.clone(), f.rows as u64, f.size as u64)).collect();
+        self.publish(&range, files).await?;
         if let Some(dead) = &range.dead_letters {
             self.place.put_dead_letters(&dead.path, &open.dead_letters.into()).await?;
         }
@@ -63,7 +58,7 @@ impl LakeShard {
         let committed = Committed {
             range: range.range,
             end,
-            files: files.iter().map(|f| (f.table.clone(), f.rows as u64, f.body.len() as u64)).collect(),
+            files: sizes,
             operations,
             undecodable: open.undecodable,
             to_rest,
@@ -72,15 +67,32 @@ impl LakeShard {
         Ok(Some((committed, range)))
     }
 
+    /// Creates the range, and then its files. What is left to upload of large ones is on its way meanwhile; none is completed
+    /// before the range is there.
+    async fn publish(&self, range: &Range, mut files: Vec<FinishedFile>) -> Result<(), LakeError> {
+        if let Some(plan) = &self.plan {
+            self.place.same(plan, range)?;
+        } else {
+            let (created, uploaded) = tokio::join!(self.place.create(range), upload_rests(&mut files));
+            created.and(uploaded)?;
+        }
+        for (file, entry) in files.into_iter().zip(&range.files) {
+            match file.upload {
+                Some(upload) => self.place.complete_file(entry, upload).await?,
+                None => self.place.put_file(entry, &file.rest).await?,
+            }
+        }
+        Ok(())
+    }
+
     fn range_of(&self, files: &[FinishedFile], end: Position, dead_letters: &[u8], undecodable: u64) -> Range {
         let now = rfc3339(self.place.lake.clock.wall_micros());
         let mut range = Range::new(&self.place.chain, self.next, self.start, Some(end), &self.place.lake.writer, &now);
         range.rows = files.iter().map(|file| file.rows as u64).sum();
         range.files = files
             .iter()
-            .enumerate()
-            .map(|(part, file)| RangeFile {
-                path: self.place.chain.file_path(&file.table, &file.partition, self.next, part),
+            .map(|file| RangeFile {
+                path: file.path.clone(),
                 table: file.table.to_string(),
                 partition: file.partition.clone(),
                 rows: file.rows as u64,
@@ -116,4 +128,14 @@ impl LakeShard {
         self.next += 1;
         Ok(range.range)
     }
+}
+
+/// Uploads what is left of files whose uploads have begun, one after the other.
+async fn upload_rests(files: &mut [FinishedFile]) -> Result<(), LakeError> {
+    for file in files {
+        if let Some(upload) = &mut file.upload {
+            upload.push_all(std::mem::take(&mut file.rest)).await?;
+        }
+    }
+    Ok(())
 }

@@ -65,7 +65,7 @@ impl World {
         let roll = RollLimits { rows: 7 + seed as usize % 30, ..NO_HURRY };
         let default_rules = Arc::new(rules(6));
         let settings =
-            LakeSettings { pipeline: "test".to_owned(), roll, tables: HashMap::new(), default_rules, only: None };
+            LakeSettings { pipeline: "test".to_owned(), roll, tables: HashMap::new(), default_rules, only: None, limits: Limits::default() };
         Ok((Lake::open(store, clock.clone(), settings).await?, clock))
     }
 
