@@ -259,7 +259,9 @@ impl OpenFile {
         let Some(end) = self.end else { return Ok(None) };
         let mut encoder = match self.take_encoder() {
             Some(encoder) => encoder,
-            None => Box::new(FileWriter::new(self.rows.schema(), &self.rules, notes)?.in_pieces(self.limits.group, None)),
+            None => {
+                Box::new(FileWriter::new(self.rows.schema(), &self.rules, notes)?.in_pieces(self.limits.group, None))
+            }
         };
         self.encoded_rows += self.rows.len();
         if !self.rows.is_empty() {

@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn bytes_come_out_in_parts_of_one_size_in_their_order_whenever_they_are_taken() {
         let bytes: Vec<u8> = (0..=255).cycle().take(10_000).collect();
-        for (part, take_every, step) in [(100, 1, 7), (100, 3, 250), (1, 2, 10), (4096, 1, 1000), (usize::MAX, 1, 999)] {
+        for (part, take_every, step) in [(100, 1, 7), (100, 3, 250), (1, 2, 10), (4096, 1, 1000), (usize::MAX, 1, 999)]
+        {
             let mut sink = Sink::new(part);
             let mut taken = Vec::new();
             for (at, chunk) in bytes.chunks(step).enumerate() {

@@ -6,6 +6,7 @@ mod generations;
 mod kept;
 mod members;
 mod nested;
+mod uploads;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -93,7 +93,15 @@ impl UploadAhead {
         let (upload, on_the_way) = (Arc::default(), Arc::default());
         let mut task = JoinSet::new();
         task.spawn(send(to.clone(), waiting, Arc::clone(&upload), Arc::clone(&on_the_way)));
-        Self { to, parts: Some(parts), task, upload, over: AtomicBool::new(false), on_the_way, runtime: Handle::current() }
+        Self {
+            to,
+            parts: Some(parts),
+            task,
+            upload,
+            over: AtomicBool::new(false),
+            on_the_way,
+            runtime: Handle::current(),
+        }
     }
 
     /// The bytes that it takes in memory.

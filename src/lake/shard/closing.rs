@@ -46,7 +46,7 @@ impl LakeShard {
         range.keep(self.kept().await?);
         self.sign_members(&mut range);
         let sizes = files.iter().map(|f| (f.table.clone(), f.rows as u64, f.size as u64)).collect();
-        self.publish(&range, files).await?;
+        self.place.publish(self.plan.as_ref(), &range, files).await?;
         if let Some(dead) = &range.dead_letters {
             self.place.put_dead_letters(&dead.path, &open.dead_letters.into()).await?;
         }
@@ -65,24 +65,6 @@ impl LakeShard {
             unknown: open.unknown,
         };
         Ok(Some((committed, range)))
-    }
-
-    /// Creates the range, and then its files. What is left to upload of large ones is on its way meanwhile; none is completed
-    /// before the range is there.
-    async fn publish(&self, range: &Range, mut files: Vec<FinishedFile>) -> Result<(), LakeError> {
-        if let Some(plan) = &self.plan {
-            self.place.same(plan, range)?;
-        } else {
-            let (created, uploaded) = tokio::join!(self.place.create(range), upload_rests(&mut files));
-            created.and(uploaded)?;
-        }
-        for (file, entry) in files.into_iter().zip(&range.files) {
-            match file.upload {
-                Some(upload) => self.place.complete_file(entry, upload).await?,
-                None => self.place.put_file(entry, &file.rest).await?,
-            }
-        }
-        Ok(())
     }
 
     fn range_of(&self, files: &[FinishedFile], end: Position, dead_letters: &[u8], undecodable: u64) -> Range {
@@ -128,14 +110,4 @@ impl LakeShard {
         self.next += 1;
         Ok(range.range)
     }
-}
-
-/// Uploads what is left of files whose uploads have begun, one after the other.
-async fn upload_rests(files: &mut [FinishedFile]) -> Result<(), LakeError> {
-    for file in files {
-        if let Some(upload) = &mut file.upload {
-            upload.push_all(std::mem::take(&mut file.rest)).await?;
-        }
-    }
-    Ok(())
 }
