@@ -65,7 +65,7 @@ fn columns(records: &[Record]) {
     let mut rows = product::rows(&schema);
     for batch in records.chunks(BATCH) {
         product::decode(&mut rows, batch, &rules);
-        drop(std::hint::black_box(rows.finish().expect("columns")));
+        drop(std::hint::black_box(rows.hand_over().finish().expect("columns")));
     }
 }
 

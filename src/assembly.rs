@@ -11,13 +11,14 @@ use crate::checkpoint::folder::{FolderState, holder_note};
 use crate::checkpoint::{StateError, StateStore};
 use crate::clock::Clock;
 use crate::engine::{EngineSettings, OnGap};
+use crate::lake::latest::states::Order;
 use crate::lake::limits::Limits;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
 use crate::lake::store::{FolderStore, ObjectStore, S3Store, StoreError, probe};
 use crate::lake::{Lake, LakeError, LakeSettings};
 use crate::pipeline::spec::{self, LakePath, Origin, Pipeline, StatePlace};
-use crate::source::export::{self, Export, ExportError, Place};
+use crate::source::export::{self, Export, ExportError, Made, Place, Target};
 use crate::source::file::FileFinder;
 use crate::source::lineage::StartPolicy;
 use crate::source::scan::{LastKeys, ScanOf, ScanStream};
@@ -79,6 +80,16 @@ impl<'a> Assembly<'a> {
             places.push(Place::parse(uri, aws.as_deref())?);
         }
         Ok(export::open(places).await?)
+    }
+
+    /// Has DynamoDB make an export of a table; see [`export::make`].
+    pub async fn new_export(&self, table: &TableFacts, to: &Target, purpose: &str) -> Result<Made, AssemblyError> {
+        Ok(export::make(self.aws().await?.dynamodb(), table, to, purpose, &self.clock).await?)
+    }
+
+    /// Whether DynamoDB can make an export of a table.
+    pub async fn can_be_exported(&self, table: &TableFacts) -> Result<(), AssemblyError> {
+        Ok(export::can_be_made(self.aws().await?.dynamodb(), table).await?)
     }
 
     async fn aws(&self) -> Result<&Arc<Aws>, AwsError> {
@@ -151,6 +162,12 @@ impl<'a> Assembly<'a> {
             }
             Origin::Kinesis { tables: None, .. } | Origin::File { .. } => lake(),
         }
+    }
+
+    /// By what the changes of an item are ordered. Kinesis keeps no order of those that DynamoDB puts there: their own time
+    /// is the best there is.
+    pub fn order(&self) -> Order {
+        if matches!(self.pipeline.source.origin, Origin::Kinesis { .. }) { Order::Time } else { Order::Sequence }
     }
 
     /// What a table says of itself.

@@ -7,14 +7,16 @@
 //!
 //! Why lake and table agree afterwards is proved in `ARCHITECTURE.md`.
 
+mod exports;
 mod generation;
 mod positions;
 mod progress;
+mod removed;
 mod report;
 mod snapshot;
 mod tail;
+mod turns;
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -27,7 +29,7 @@ use crate::lake::generation::{Exports, Generation, Method};
 use crate::lake::{Lake, LakeError};
 use crate::pipeline::spec::{Origin, Pipeline};
 use crate::signal::told_to_stop;
-use crate::source::export::{Export, ExportError, ExportStream};
+use crate::source::export::{ExportError, Target};
 use crate::source::scan::{ScanOf, ScanStream};
 use crate::source::{StreamApi, StreamError, StreamIdentity, TableFacts};
 use crate::telemetry::Metrics;
@@ -78,6 +80,9 @@ pub enum BackfillError {
     /// What is asked for can't be done so; the text says the cure.
     #[error("{0}")]
     Refused(String),
+    /// What is too large for memory can't be kept on this machine.
+    #[error("a temporary file (TMPDIR): {0}")]
+    Temporary(std::io::Error),
     /// It was told to stop.
     #[error("stopped before it was complete. Start the backfill again to go on there")]
     Stopped,
@@ -95,6 +100,8 @@ struct Part {
     /// The items it is expected to have; exactly so many for an export.
     items: u64,
     exact: bool,
+    /// Since when all items of the table are in it, if they are: µs since the epoch.
+    all_at: Option<i64>,
 }
 
 /// Backfills the tables of a pipeline, and tells on `out` what became of it.
@@ -118,27 +125,19 @@ struct Backfill<'a> {
 
 impl Backfill<'_> {
     async fn run(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
-        if self.wanted.exports.is_empty() { self.scan(out).await } else { self.export(out).await }
-    }
-
-    async fn export(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
-        let exports = self.exports().await?;
-        if self.wanted.dry_run {
-            return Ok(report::exports(&exports, out)?);
-        }
-        let table = TableName::from(exports.first().map_or("", |export| &*export.manifest.table));
-        let tail = self.tail().await?;
-        if tail.is_some() {
-            for (_, called) in self.assembly.tables().into_iter().filter(|(name, _)| *name == table) {
-                self.can_be_followed(&called, &self.assembly.table_facts(&called).await?)?;
+        match &*self.wanted.exports {
+            [] => self.scan(out).await,
+            [new] if Target::is_new(new) => self.new_exports(&Target::parse(new)?, out).await,
+            all if all.iter().any(|uri| Target::is_new(uri)) => {
+                let why = "a new export is made of all of a table: give it alone, once";
+                Err(BackfillError::Refused(why.to_owned()))
             }
+            _ => self.export(out).await,
         }
-        let lake = self.assembly.lake_for(&[(table, Vec::new())]).await?;
-        let part = self.export_part(&lake, exports, tail.as_ref()).await?;
-        self.land(&lake, vec![part], tail, out).await
     }
 
-    async fn scan(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+    /// All tables, as they are called and as they are; each can be followed.
+    async fn tables(&self) -> Result<Vec<(String, TableFacts)>, BackfillError> {
         let tables = self.assembly.tables();
         if tables.is_empty() {
             let why = "no table is named that could be scanned: name them in [source] tables, or as [lake.tables.NAME]";
@@ -152,25 +151,31 @@ impl Backfill<'_> {
             }
             found.push((called, facts));
         }
+        Ok(found)
+    }
+
+    /// The lake, which knows the keys of these tables.
+    async fn lake_of(&self, tables: &[(String, TableFacts)]) -> Result<Arc<Lake>, BackfillError> {
+        let of_lake: Vec<_> = tables.iter().map(|(_, facts)| (facts.name.clone(), keys(facts))).collect();
+        Ok(self.assembly.lake_for(&of_lake).await?)
+    }
+
+    async fn scan(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+        let found = self.tables().await?;
         if self.wanted.dry_run {
             return Ok(report::scans(&found, self.wanted, out)?);
         }
         let tail = self.tail().await?;
-        let keys = |facts: &TableFacts| facts.keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
-        let of_lake: Vec<_> = found.iter().map(|(_, facts)| (facts.name.clone(), keys(facts))).collect();
-        let lake = self.assembly.lake_for(&of_lake).await?;
+        let lake = self.lake_of(&found).await?;
         let mut parts = Vec::new();
         for (called, facts) in &found {
-            let fresh = match &tail {
-                Some(tail) => tail.is_fresh(&lake, &facts.name).await?,
-                None => false,
-            };
+            let fresh = is_fresh(tail.as_ref(), &lake, &facts.name).await?;
             let segments = self.wanted.segments.unwrap_or_else(|| default_segments(facts.bytes));
             let wanted = (Method::Scan { segments }, fresh, keys(facts));
             let generation = self.generation(&lake, &facts.name, wanted, None).await?;
             parts.push(self.scan_part(&lake, generation, called, facts.items).await?);
         }
-        self.land(&lake, parts, tail, out).await
+        self.land(&lake, std::future::ready(Ok(parts)), tail, out).await
     }
 
     async fn tail(&self) -> Result<Option<Tail>, BackfillError> {
@@ -209,55 +214,8 @@ impl Backfill<'_> {
         let (began_at, read_units) = (generation.began_at, self.wanted.read_units);
         let of = ScanOf { table: called.to_owned(), segments, began_at, read_units };
         let scan = self.assembly.scan(identity, of, &prefix, last_keys).await?;
-        Ok(Part { generation, stream: scan.clone(), scan: Some(scan), items, exact: false })
-    }
-
-    /// The exports that were asked for: of a table of the pipeline, and whole.
-    async fn exports(&self) -> Result<Vec<Export>, BackfillError> {
-        let exports = self.assembly.exports(&self.wanted.exports).await?;
-        for export in &exports {
-            let (place, table) = (&export.place, &export.manifest.table);
-            if let Some(tables) = self.pipeline.source.origin.tables()
-                && !tables.contains(&table.as_str())
-            {
-                let has = tables.join(", ");
-                let why = format!("the export at {place} is of table {table}, and the pipeline has {has}");
-                return Err(BackfillError::Refused(why));
-            }
-            if export.manifest.partial && !self.wanted.allow_partial {
-                return Err(BackfillError::Refused(format!(
-                    "the export at {place} leaves out items or attributes, so that the lake would not agree with the table. \
-                     Export it without a filter, or land what there is with --allow-partial"
-                )));
-            }
-        }
-        Ok(exports)
-    }
-
-    async fn export_part(&self, lake: &Lake, exports: Vec<Export>, tail: Option<&Tail>) -> Result<Part, BackfillError> {
-        let table = TableName::from(exports.first().map_or("", |export| &*export.manifest.table));
-        let arns = exports.iter().map(|export| export.manifest.arn.clone()).collect();
-        let lanes = self.wanted.segments.unwrap_or_else(default_lanes);
-        let fresh = match tail {
-            Some(tail) => tail.is_fresh(lake, &table).await?,
-            None => false,
-        };
-        let keys = lake.rules(&table).keys.clone();
-        let wanted = Exports { exports: arns, lanes };
-        let generation = self.generation(lake, &table, (Method::Export, fresh, keys), Some(&wanted)).await?;
-        if tail.is_some() {
-            generation::covers(lake, &generation, &exports, &self.clock).await?;
-        }
-        let Exports { exports: chosen, lanes } = lake.generations().choose(&generation, &wanted).await?;
-        if chosen != wanted.exports {
-            let number = generation.generation;
-            let why = format!("another backfill of table {table} lands other exports as generation {number}");
-            return Err(BackfillError::Refused(why));
-        }
-        let items = exports.iter().map(|export| export.manifest.items).sum();
-        let (identity, prefix) = names(&generation);
-        let stream = ExportStream::new(identity, exports, lanes, &prefix, self.clock.clone());
-        Ok(Part { generation, stream, scan: None, items, exact: true })
+        let all_at = Some(began_at);
+        Ok(Part { generation, stream: scan.clone(), scan: Some(scan), items, exact: false, all_at })
     }
 
     async fn generation(
@@ -288,42 +246,69 @@ impl Backfill<'_> {
         generation::resume_or_begin(lake, wanted, exports, self.wanted.segments.is_some()).await
     }
 
-    /// Lands the snapshots beside a tail, and completes their generations.
+    /// Lands the snapshots beside a tail, and completes their generations. The tail goes on while they are made.
     async fn land(
         &self,
         lake: &Arc<Lake>,
-        parts: Vec<Part>,
+        parts: impl Future<Output = Result<Vec<Part>, BackfillError>>,
         tail: Option<Tail>,
         out: &mut dyn Write,
     ) -> Result<(), BackfillError> {
         let metrics = Metrics::new();
-        // Half of the memory is the tail's: a scan must not starve it.
+        // Half of the memory is the tail's. What else it needs, it gets by turns.
         let memory = self.pipeline.memory as usize / if tail.is_some() { 2 } else { 1 };
         let running = match &tail {
             Some(tail) => Some(tail.start(self.assembly, lake, memory, &metrics).await?),
             None => None,
         };
-        let generations: HashMap<TableName, i64> =
-            parts.iter().map(|part| (part.generation.table.as_str().into(), part.generation.generation)).collect();
-        let keeps = parts.iter().any(|part| part.scan.is_some());
-        let snapshot =
-            Snapshot { lake: lake.for_backfill(generations, keeps), clock: self.clock.clone(), memory, metrics };
-        let landed = snapshot.land(&parts);
-        let landed = match running {
+        let snapshot = |parts: &[Part], keeps: bool, tail: Option<&Tail>| {
+            let number = |part: &Part| (part.generation.table.as_str().into(), part.generation.generation);
+            let lake = lake.for_backfill(parts.iter().map(number).collect(), keeps);
+            let (clock, metrics, tail) = (self.clock.clone(), metrics.clone(), tail.map(Tail::watch));
+            Snapshot { lake, clock, memory, metrics, tail }
+        };
+        let landed = async {
+            let parts = parts.await?;
+            let keeps = parts.iter().any(|part| part.scan.is_some());
+            let landed = snapshot(&parts, keeps, tail.as_ref()).land(&parts).await?;
+            Ok((parts, landed))
+        };
+        let (parts, landed) = match running {
             Some(running) => running.beside(landed).await?,
             None => landed.await?,
         };
-        if let Some(tail) = tail {
+        if let Some(tail) = &tail {
             tail.read_until_now(self.assembly, lake, memory).await?;
         }
         for (part, landed) in parts.iter().zip(&landed) {
-            self.complete(lake, part, landed).await?;
+            self.is_whole(lake, part, landed).await?;
+        }
+        self.remove(&snapshot(&parts, true, None), &parts).await?;
+        for (part, landed) in parts.iter().zip(&landed) {
+            self.is_whole(lake, part, landed).await?;
+            lake.generations().complete(&part.generation, landed.rows).await?;
         }
         Ok(report::landed(self.pipeline, &parts, &landed, out)?)
     }
 
-    /// Says that a generation is complete, if it is.
-    async fn complete(&self, lake: &Lake, part: &Part, landed: &crate::lake::Landed) -> Result<(), BackfillError> {
+    /// Removes from the lake's latest state what was deleted unseen.
+    async fn remove(&self, snapshot: &Snapshot, parts: &[Part]) -> Result<(), BackfillError> {
+        let mut gone = Vec::new();
+        for part in parts {
+            if let Some(at) = part.all_at
+                && removed::may_be(&snapshot.lake, &part.generation).await?
+            {
+                gone.extend(removed::find(&snapshot.lake, &part.generation, at, self.assembly.order()).await?);
+            }
+        }
+        if !gone.is_empty() {
+            snapshot.land(&gone).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing of a generation is missing.
+    async fn is_whole(&self, lake: &Lake, part: &Part, landed: &crate::lake::Landed) -> Result<(), BackfillError> {
         let Generation { table, generation, snapshot_only, .. } = &part.generation;
         if landed.undecodable > 0 {
             return Err(BackfillError::Refused(format!(
@@ -344,7 +329,20 @@ impl Backfill<'_> {
                  complete. Start the backfill again: it begins another one"
             )));
         }
-        Ok(lake.generations().complete(&part.generation, landed.rows).await?)
+        Ok(())
+    }
+}
+
+/// The names of a table's key attributes.
+fn keys(facts: &TableFacts) -> Vec<String> {
+    facts.keys.iter().map(|key| key.name.clone()).collect()
+}
+
+/// Whether there is a tail, and nothing of its stream has been read.
+async fn is_fresh(tail: Option<&Tail>, lake: &Lake, table: &TableName) -> Result<bool, BackfillError> {
+    match tail {
+        Some(tail) => tail.is_fresh(lake, table).await,
+        None => Ok(false),
     }
 }
 

@@ -96,7 +96,8 @@ pub enum Command {
             "  watershed backfill forum.toml --dry-run\n",
             "  watershed backfill forum.toml --segments 8 --read-units 500\n",
             "  watershed backfill forum.toml --export s3://exports/AWSDynamoDB/01795168800622-efd1a093\n",
-            "  watershed backfill forum.toml --export AWSDynamoDB/01795168800622-efd1a093 --snapshot-only\n\n",
+            "  watershed backfill forum.toml --export AWSDynamoDB/01795168800622-efd1a093 --snapshot-only\n",
+            "  watershed backfill forum.toml --export new:s3://exports/forum\n\n",
             "Exit codes:\n",
             "  0  the generation is complete\n",
             "  1  it failed while it ran: the last line says why; start it again to go on\n",
@@ -108,7 +109,8 @@ pub enum Command {
         #[arg(value_name = "PIPELINE.toml")]
         pipeline: PathBuf,
         /// An export to land instead of scanning: the folder or s3:// prefix with its manifest-summary.json. Several
-        /// incremental ones, oldest first, are landed together
+        /// incremental ones, oldest first, are landed together. `new:s3://BUCKET/PREFIX`: DynamoDB makes one, for which the
+        /// table needs point-in-time recovery
         #[arg(long = "export", value_name = "URI")]
         exports: Vec<String>,
         /// Land an export of which items or attributes were left out
@@ -161,7 +163,9 @@ pub enum Command {
         after_long_help = concat!(
             "Examples:\n",
             "  watershed iam forum.toml --mode daemon\n",
-            "  watershed iam pipelines/lambda/dynamodb.toml --mode lambda"
+            "  watershed iam pipelines/lambda/dynamodb.toml --mode lambda\n",
+            "  watershed iam forum.toml --mode backfill\n",
+            "  watershed iam forum.toml --mode backfill --export s3://exports/AWSDynamoDB/01795168800622-efd1a093"
         )
     )]
     Iam {
@@ -171,6 +175,12 @@ pub enum Command {
         /// How it runs
         #[arg(long, value_enum)]
         mode: crate::iam::Mode,
+        /// Of a backfill: an export that it lands instead of scanning
+        #[arg(long = "export", value_name = "URI")]
+        exports: Vec<String>,
+        /// Of a backfill: without a tail
+        #[arg(long)]
+        snapshot_only: bool,
     },
 
     /// Serve a stream's events as an AWS Lambda function
@@ -308,7 +318,21 @@ mod tests {
             ("watershed check --lambda f", Command::Check { pipelines: Vec::new(), lambda: Some("f".into()) }),
             (
                 "watershed iam a.toml --mode lambda",
-                Command::Iam { pipeline: pipeline.clone(), mode: crate::iam::Mode::Lambda },
+                Command::Iam {
+                    pipeline: pipeline.clone(),
+                    mode: crate::iam::Mode::Lambda,
+                    exports: Vec::new(),
+                    snapshot_only: false,
+                },
+            ),
+            (
+                "watershed iam a.toml --mode backfill --export x --snapshot-only",
+                Command::Iam {
+                    pipeline: pipeline.clone(),
+                    mode: crate::iam::Mode::Backfill,
+                    exports: vec!["x".into()],
+                    snapshot_only: true,
+                },
             ),
             ("watershed lambda", Command::Lambda),
             (

@@ -15,6 +15,8 @@ pub mod event;
 pub mod live;
 pub mod mapping;
 pub mod source;
+#[cfg(test)]
+mod template_tests;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -32,8 +34,8 @@ use crate::change::{Record, ShardId};
 use crate::clock::Clock;
 use crate::engine::handler::HandlerParts;
 use crate::lake::Lake;
-use crate::lake::member_shard::{Landed, MemberShard};
-use crate::pipeline::spec::{LakePath, OnFailure, Origin, Pipeline};
+use crate::lake::member_shard::{IfLost, Landed, MemberShard};
+use crate::pipeline::spec::{LakePath, OnFailure, OnGap, Origin, Pipeline};
 use answer::Progress;
 use event::Batch;
 use source::Place;
@@ -45,8 +47,8 @@ pub const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 pub const PIPELINE: &str = "WATERSHED_PIPELINE";
 
 /// Variables that Lambda sets for every function, and the runtime asks for.
-const NEEDED: [&str; 4] =
-    [RUNTIME_API, "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"];
+const NEEDED: [&str; 4] = [RUNTIME_API, "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", MEMORY];
+const MEMORY: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
 
 /// What is left for the answer at the end of an invocation.
 const SHORTEST_MARGIN: Duration = Duration::from_millis(300);
@@ -67,6 +69,16 @@ pub enum LambdaError {
          function. README.md says how to build its package"
     )]
     NoRuntime(&'static str),
+    /// Started by something else.
+    #[error("the environment variable {name} is {value:?}, and Lambda sets {expected}")]
+    OddRuntime {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        value: String,
+        /// What it should say.
+        expected: &'static str,
+    },
     /// No pipeline file.
     #[error("the environment variable {PIPELINE} is missing: a path in the package, or s3://BUCKET/KEY")]
     NoPipeline,
@@ -89,9 +101,7 @@ pub enum LambdaError {
 
 /// Serves events until the environment is shut down.
 pub async fn serve() -> Result<(), LambdaError> {
-    if let Some(missing) = NEEDED.into_iter().find(|name| std::env::var_os(name).is_none()) {
-        return Err(LambdaError::NoRuntime(missing));
-    }
+    check_runtime(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))?;
     let clock = Clock::system();
     let pipeline = named_pipeline().await?;
     let function = Arc::new(Function::new(&pipeline, clock).await?);
@@ -107,19 +117,37 @@ pub async fn serve() -> Result<(), LambdaError> {
     runtime.run().await.map_err(|error| LambdaError::Runtime(error.to_string()))
 }
 
+/// Whether the variables are those that Lambda sets: the runtime takes them as they are, and panics at others.
+fn check_runtime(variable: impl Fn(&str) -> Option<String>) -> Result<(), LambdaError> {
+    for name in NEEDED {
+        let value = variable(name).ok_or(LambdaError::NoRuntime(name))?;
+        let (right, expected) = match name {
+            RUNTIME_API => (value.parse::<axum::http::Uri>().is_ok_and(|uri| uri.host().is_some()), "HOST:PORT"),
+            MEMORY => (value.parse::<i32>().is_ok(), "a number of megabytes"),
+            _ => (!value.contains(char::REPLACEMENT_CHARACTER), "UTF-8 text"),
+        };
+        if !right {
+            return Err(LambdaError::OddRuntime { name, value, expected });
+        }
+    }
+    Ok(())
+}
+
 async fn named_pipeline() -> Result<Pipeline, LambdaError> {
     let named = std::env::var(PIPELINE).ok().filter(|name| !name.is_empty()).ok_or(LambdaError::NoPipeline)?;
     let problems = |problems: Vec<crate::pipeline::Problem>| {
         let lines: Vec<String> = problems.iter().map(|problem| format!("{problem}")).collect();
         LambdaError::Pipeline(lines.join("\n"))
     };
-    match named.strip_prefix("s3://").and_then(|rest| rest.split_once('/')) {
-        Some((bucket, key)) => {
-            let text = crate::assembly::pipeline_in_s3(bucket, key).await?;
-            crate::pipeline::read(&named, &text).map_err(problems)
-        }
-        None => crate::pipeline::load(Path::new(&named)).map_err(problems),
-    }
+    let Some(object) = named.strip_prefix("s3://") else {
+        return crate::pipeline::load(Path::new(&named)).map_err(problems);
+    };
+    let parts = object.split_once('/').filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty());
+    let Some((bucket, key)) = parts else {
+        return Err(LambdaError::Pipeline(format!("{PIPELINE} is {named}, and names no object: s3://BUCKET/KEY")));
+    };
+    let text = crate::assembly::pipeline_in_s3(bucket, key).await?;
+    crate::pipeline::read(&named, &text).map_err(problems)
 }
 
 /// A pipeline, ready for events. It lives as long as its environment, and remembers the ends of chains.
@@ -128,6 +156,8 @@ pub struct Function {
     lake: Arc<Lake>,
     handlers: Vec<HandlerParts>,
     clock: Clock,
+    /// Whether a range whose kept records are gone is passed over.
+    pass_over: bool,
     chains: Mutex<HashMap<(String, ShardId), MemberShard>>,
 }
 
@@ -141,6 +171,7 @@ impl Function {
             lake: assembly.lake_of_events().await?,
             handlers: assembly.handlers().await?,
             clock,
+            pass_over: pipeline.source.on_gap == OnGap::Resume,
             chains: Mutex::default(),
         })
     }
@@ -210,7 +241,10 @@ impl Function {
         let landing = async {
             let mut chain = match known {
                 Some(chain) => chain,
-                None => self.lake.open_members(&place.stream, &place.shard).await?,
+                None => {
+                    let lost = IfLost { at_hand: &records, pass_over: self.pass_over };
+                    self.lake.open_members(&place.stream, &place.shard, lost).await?
+                }
             };
             chain.land(records, Some(until), landed).await?;
             Ok::<_, crate::lake::LakeError>(chain)

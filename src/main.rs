@@ -7,7 +7,7 @@ use watershed::backfill::{self, Wanted};
 use watershed::cli::{Cli, Command, EXIT_DONE, EXIT_FAILED, EXIT_WRONG, LogFormat};
 use watershed::lambda::{self, LambdaError};
 use watershed::pipeline::{self, Pipeline};
-use watershed::{commands, daemon, telemetry};
+use watershed::{commands, daemon, iam, telemetry};
 
 fn main() -> ExitCode {
     let cli = if is_bootstrap() { Cli::parse_from(["watershed", "lambda"]) } else { Cli::parse() };
@@ -34,7 +34,9 @@ fn execute(command: Command) -> u8 {
         Command::Check { pipelines, .. } => {
             pipeline::check(&pipelines, &mut out).unwrap_or_else(|error| failed(&error))
         }
-        Command::Iam { pipeline, mode } => print_policy(&pipeline, mode, &mut out),
+        Command::Iam { pipeline, mode, exports, snapshot_only } => {
+            print_policy(&pipeline, &iam::Use { mode, exports, snapshot_only }, &mut out)
+        }
         Command::Run { pipeline, once } => {
             with_pipeline(&pipeline, |pipeline, runtime| runtime.block_on(daemon::run(pipeline, once, &mut out)))
         }
@@ -95,11 +97,18 @@ fn check_lambda(_: &str, _: &mut dyn std::io::Write) -> u8 {
     EXIT_WRONG
 }
 
-fn print_policy(path: &std::path::Path, mode: watershed::iam::Mode, out: &mut dyn std::io::Write) -> u8 {
+fn print_policy(path: &std::path::Path, used: &iam::Use, out: &mut dyn std::io::Write) -> u8 {
     let Ok(pipeline) = pipeline::load(path) else {
         return pipeline::check(&[path], &mut std::io::stderr()).unwrap_or_else(|error| failed(&error));
     };
-    let written = writeln!(out, "{:#}", watershed::iam::policy(&pipeline, mode)).and_then(|()| out.flush());
+    let policy = match iam::policy(&pipeline, used) {
+        Ok(policy) => policy,
+        Err(error) => {
+            eprintln!("watershed: {error}");
+            return EXIT_WRONG;
+        }
+    };
+    let written = writeln!(out, "{policy:#}").and_then(|()| out.flush());
     written.map_or_else(|error| failed(&error), |()| EXIT_DONE)
 }
 

@@ -122,7 +122,7 @@ fn pure_rooms_do_no_io() {
                 "src/source/export/manifest",
                 "src/source/scan/page.rs",
                 "src/source/scan/units.rs",
-                "src/commands/verify/canonical.rs",
+                "src/lake/latest/canonical.rs",
                 "src/route/",
                 "src/handler/change.rs",
                 "src/handler/payload/",

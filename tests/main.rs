@@ -13,6 +13,7 @@ mod handler_kinds;
 mod handlers;
 mod history;
 mod hostile;
+mod iam;
 mod kill;
 mod kinesis;
 mod lambda;

@@ -59,6 +59,11 @@ fn is_for(chosen: Option<&Exports>, wanted: Option<&Exports>, number_given: bool
     }
 }
 
+/// When an export may be taken at the earliest, so that it can't miss a change that the tail has of an older generation.
+pub(super) fn due(generation: &Generation) -> i64 {
+    generation.began_at + EDGE_MICROS
+}
+
 /// Whether every change that an export does not have is in the lake with this generation, or will be.
 pub(super) async fn covers(
     lake: &Lake,
@@ -72,7 +77,7 @@ pub(super) async fn covers(
         Window::Full(at) => (at, "was taken at"),
         Window::Incremental { to, .. } => (to, "ends at"),
     };
-    let due = began_at + EDGE_MICROS;
+    let due = due(generation);
     // Where nothing had been read before, all that the stream still has is of this generation.
     let reaches_back = *fresh && clock.wall_micros() - taken < KEPT_MICROS;
     if taken < due && !reaches_back {
@@ -118,9 +123,10 @@ async fn reaches_gaps(lake: &Lake, generation: &Generation, export: &Export, fro
         };
         if from > since.as_microsecond() {
             return Err(BackfillError::Refused(format!(
-                "the export at {} begins at {}, but changes are missing since {since}: begin with an export of that time",
+                "the export at {} begins at {}, but changes are missing since {}: begin with an export of that time",
                 export.place,
-                rfc3339(from)
+                rfc3339(from),
+                rfc3339(since.as_microsecond())
             )));
         }
     }

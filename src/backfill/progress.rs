@@ -1,13 +1,13 @@
-//! How far is the backfill? A bar on a terminal, a log line now and then elsewhere.
+//! How far is the backfill? A bar on a terminal, a log line now and then elsewhere. It tells what was read; what of it is
+//! durable, the ranges tell.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressFinish, ProgressStyle};
 
+use super::turns::Gate;
 use crate::clock::Clock;
-use crate::engine::totals::{Counts, Totals};
 
 /// How often progress is told where there is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -24,28 +24,42 @@ pub(super) struct Expected {
     pub(super) before: u64,
 }
 
-/// Shows progress. `units` tells the read units so far. Never returns.
-pub(super) async fn show(totals: &Arc<Totals>, expected: Expected, units: impl Fn() -> f64, clock: &Clock) {
+/// Shows what comes through `gate`. `units` tells the read units so far. Never returns.
+pub(super) async fn show(gate: &Gate, expected: Expected, units: impl Fn() -> f64, clock: &Clock) {
     let started = clock.now();
     let elapsed = || clock.now().saturating_duration_since(started);
     if !std::io::stderr().is_terminal() {
         loop {
             clock.sleep(LOG_EVERY).await;
-            let now = Progress::of(&totals.counts(), expected, elapsed());
+            let now = Progress::of(gate.passed(), expected, elapsed());
             let Progress { items, bytes, rate, left } = now;
             let left = left.map(|left| HumanDuration(left).to_string());
             let read_units = units();
-            tracing::info!(items, of = expected.items, bytes, a_second = rate, read_units, left, "backfilled so far");
+            let waits = gate.waits().then_some("for the tail");
+            tracing::info!(
+                items,
+                of = expected.items,
+                bytes,
+                a_second = rate,
+                read_units,
+                left,
+                waits,
+                "backfilled so far"
+            );
         }
     }
     let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}");
     let bar = ProgressBar::new(expected.items).with_finish(ProgressFinish::AndClear);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     loop {
-        let now = Progress::of(&totals.counts(), expected, elapsed());
+        let now = Progress::of(gate.passed(), expected, elapsed());
         bar.set_length(expected.items.max(now.items));
         bar.set_position(now.items);
-        let left = now.left.map(|left| format!(", {} left", HumanDuration(left))).unwrap_or_default();
+        let left = match now.left {
+            _ if gate.waits() => ", waiting for the tail to catch up".to_owned(),
+            Some(left) => format!(", {} left", HumanDuration(left)),
+            None => String::new(),
+        };
         bar.set_message(format!(
             "{} of {} items ({}), {} a second, {} read units{left}",
             HumanCount(now.items),
@@ -69,13 +83,12 @@ struct Progress {
 }
 
 impl Progress {
-    fn of(counts: &Counts, expected: Expected, elapsed: Duration) -> Self {
-        let here: u64 = counts.rows.values().sum();
+    fn of((here, bytes): (u64, u64), expected: Expected, elapsed: Duration) -> Self {
         let items = expected.before + here;
         let rate = here as f64 / elapsed.as_secs_f64().max(0.001);
         let left = (rate >= 1.0).then(|| expected.items.saturating_sub(items) as f64 / rate);
         let left = left.map(|seconds| Duration::from_secs(seconds as u64));
-        Self { items, bytes: counts.bytes, rate: rate as u64, left }
+        Self { items, bytes, rate: rate as u64, left }
     }
 }
 
@@ -85,12 +98,10 @@ mod tests {
 
     #[test]
     fn time_left_is_what_this_process_needs() {
-        let mut counts = Counts { bytes: 7, ..Counts::default() };
-        counts.rows.insert(("T".into(), "SNAPSHOT".into()), 100);
         let expected = Expected { items: 1_000, before: 500 };
-        let progress = Progress::of(&counts, expected, Duration::from_secs(10));
+        let progress = Progress::of((100, 7), expected, Duration::from_secs(10));
         let left = Some(Duration::from_secs(40));
         assert_eq!(progress, Progress { items: 600, bytes: 7, rate: 10, left });
-        assert_eq!(Progress::of(&Counts::default(), expected, Duration::from_secs(10)).left, None);
+        assert_eq!(Progress::of((0, 0), expected, Duration::from_secs(10)).left, None);
     }
 }

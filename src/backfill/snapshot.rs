@@ -6,16 +6,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::positions::Positions;
 use super::progress::{self, Expected};
+use super::turns::{Gate, Turns, Watch};
 use super::{BackfillError, Part};
 use crate::BoxFuture;
 use crate::change::ShardId;
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineSettings, OnGap, Parts};
 use crate::lake::{Lake, Landed};
-use crate::source::export::Ready;
 use crate::source::lineage::StartPolicy;
 use crate::source::scan::LastKeys;
-use crate::source::{StreamError, StreamIdentity, list_all};
+use crate::source::{Ready, StreamError, StreamIdentity, list_all};
 use crate::telemetry::Metrics;
 use crate::telemetry::health::Health;
 
@@ -26,6 +26,8 @@ pub(super) struct Snapshot {
     pub(super) clock: Clock,
     pub(super) memory: usize,
     pub(super) metrics: Metrics,
+    /// The tail that it must not starve, if there is one.
+    pub(super) tail: Option<Watch>,
 }
 
 /// Where a scan goes on: the lake knows.
@@ -48,8 +50,9 @@ impl Snapshot {
     /// Reads all parts to their end, and answers what of each is in the lake.
     pub(super) async fn land(&self, parts: &[Part]) -> Result<Vec<Landed>, BackfillError> {
         let before = self.landed(parts).await?;
+        let gate = if self.tail.is_some() { Gate::new() } else { Gate::open() };
         let engine = Engine::new(Parts {
-            finder: Arc::new(Ready(parts.iter().map(|part| part.stream.clone()).collect())),
+            finder: Arc::new(Ready(parts.iter().map(|part| gate.before(part.stream.clone())).collect())),
             lake: self.lake.clone(),
             handlers: Vec::new(),
             state: Arc::new(Positions::default()),
@@ -69,10 +72,16 @@ impl Snapshot {
         };
         let scans: Vec<_> = parts.iter().filter_map(|part| part.scan.clone()).collect();
         let units = || scans.iter().map(|scan| scan.spent()).sum::<f64>();
-        let totals = engine.totals();
+        let take_turns = async {
+            match &self.tail {
+                Some(tail) => tail.take_turns(Turns::new(self.lake.roll_age()), &gate).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             ended = engine.run(CancellationToken::new()) => ended.map_err(BackfillError::Snapshot)?,
-            () = progress::show(&totals, expected, units, &self.clock) => {}
+            () = progress::show(&gate, expected, units, &self.clock) => {}
+            () = take_turns => {}
         }
         self.landed(parts).await
     }

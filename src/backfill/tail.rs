@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::BackfillError;
 use super::positions::Positions;
+use super::turns::Watch;
 use crate::assembly::{Assembly, AssemblyError};
 use crate::change::TableName;
 use crate::checkpoint::{Checkpoint, StartAt, StateError, StateStore};
@@ -95,6 +96,11 @@ impl Tail {
             Checkpoint::Start(StartAt::Latest(at)) if (key.shard.as_str(), &*key.sink) == DISCOVERED => Some(at),
             _ => None,
         }))
+    }
+
+    /// What shows how far it is behind.
+    pub(super) fn watch(&self) -> Watch {
+        Watch { streams: self.streams.clone(), state: self.state.clone(), clock: self.clock.clone() }
     }
 
     /// Starts the tail if it is ours, and waits until it has fixed where it begins.

@@ -3,7 +3,6 @@
 //! Both sides are dealt out to temporary files by their keys, and compared part by part: so memory is bounded, whatever
 //! the table's size.
 
-mod canonical;
 mod parts;
 
 use std::io::Write;
@@ -16,9 +15,8 @@ use crate::BoxFuture;
 use crate::assembly::Assembly;
 use crate::change::{ShardId, TableName};
 use crate::clock::Clock;
-use crate::lake::latest::Row;
+use crate::lake::latest::canonical;
 use crate::pipeline::Pipeline;
-use crate::pipeline::spec::Origin;
 use crate::source::reader::{Read, ReadError, ShardReader};
 use crate::source::scan::{LastKeys, ScanOf, ScanStream};
 use crate::source::{ReadFrom, StreamError, StreamIdentity, TableFacts, list_all};
@@ -48,8 +46,7 @@ pub async fn verify(
     for (_, called) in tables {
         let facts = assembly.table_facts(&called).await?;
         let of = ScanOf { table: called, segments: segments(&facts, sample), began_at: 0, read_units };
-        let verify =
-            Verify { assembly: &assembly, facts, of, sample, by_time: is_by_time(pipeline), clock: clock.clone() };
+        let verify = Verify { assembly: &assembly, facts, of, sample, clock: clock.clone() };
         let found = verify.run(out).await;
         differences += found?;
     }
@@ -62,11 +59,6 @@ pub async fn verify(
     }
 }
 
-/// Kinesis keeps no order of an item's changes that DynamoDB puts there: their own time is the best there is.
-fn is_by_time(pipeline: &Pipeline) -> bool {
-    matches!(pipeline.source.origin, Origin::Kinesis { .. })
-}
-
 /// So many segments that one of them has about the items of the sample.
 fn segments(facts: &TableFacts, sample: Option<u64>) -> u32 {
     sample.map_or(SEGMENTS, |sample| (facts.items / sample.max(1)).clamp(1, 1_000) as u32)
@@ -77,7 +69,6 @@ struct Verify<'a> {
     facts: TableFacts,
     of: ScanOf,
     sample: Option<u64>,
-    by_time: bool,
     clock: Clock,
 }
 
@@ -86,13 +77,12 @@ impl Verify<'_> {
         let table = &self.facts.name;
         let keys: Vec<String> = self.facts.keys.iter().map(|key| key.name.clone()).collect();
         let lake = self.assembly.lake_for(&[(table.clone(), keys.clone())]).await?;
-        let mut parts = Parts::new()?;
+        let mut parts = Parts::new(self.assembly.order())?;
         let items = self.read_table(table, &keys, &mut parts).await?;
         let mut failed = Ok(());
         let read = lake.read_table(table, |row| {
             let key = canonical::key(&row.image, &keys);
-            let image = (row.op != "REMOVE").then(|| canonical::text(&row.image));
-            let added = parts.add_row(&key, &self.rank(&row), image.as_deref());
+            let added = parts.add_row(&key, &row, &canonical::text(&row.image));
             failed = std::mem::replace(&mut failed, Ok(())).and(added);
         });
         read.await.map_err(|error| CommandError::Source(format!("lake: {error}")))?;
@@ -122,14 +112,6 @@ impl Verify<'_> {
             count => writeln!(out, "Table {table}: {items} items compared, {count} differ")?,
         }
         Ok(out.flush()?)
-    }
-
-    /// What a row ranks by among those of its item, as text that sorts.
-    fn rank(&self, row: &Row) -> String {
-        let Row { generation, sequence, sub, changed_at, .. } = row;
-        // A snapshot has no place among the times of changes: its sequence begins with 000.
-        let time = changed_at.filter(|_| self.by_time && !sequence.starts_with("000")).unwrap_or_default();
-        format!("{generation:020} {time:020} {sequence} {sub:010}")
     }
 
     async fn read_table(&self, table: &TableName, keys: &[String], parts: &mut Parts) -> Result<u64, CommandError> {

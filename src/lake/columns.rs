@@ -108,6 +108,12 @@ impl ImageColumns {
         new
     }
 
+    /// Hands over all rows, and goes on with room for as many, knowing what their attributes look like.
+    pub fn hand_over(&mut self) -> Self {
+        let lane = |lane: &mut Lane| Lane { builder: lane.builder.hand_over(), needle: None, next: Next::new(0) };
+        Self { lanes: self.lanes.iter_mut().map(lane).collect(), rest: self.rest.hand_over(), first: Next::new(0) }
+    }
+
     /// Adds the columns that `schema` has more.
     pub fn grow(&mut self, schema: &TableSchema) {
         for column in &schema.columns[self.lanes.len()..] {

@@ -1,5 +1,8 @@
 //! What do the rows of a table say of its items? Reads the lake's files back: images as DynamoDB JSON, and how rows rank.
 
+pub mod canonical;
+pub mod states;
+
 use std::collections::BTreeMap;
 
 use arrow_array::cast::AsArray as _;
@@ -10,7 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::range::Range;
+use super::range::{Range, RangeFile};
 use super::schema::{AttributeType, TableSchema};
 use super::{Lake, LakeError, settle};
 use crate::change::TableName;
@@ -37,20 +40,32 @@ pub struct Row {
 impl Lake {
     /// Gives all rows of a table to `each`, file by file, in no order of time.
     pub async fn read_table(&self, table: &TableName, mut each: impl FnMut(Row)) -> Result<(), LakeError> {
+        for file in self.files_of(table).await? {
+            let Some(body) = settle::read(&*self.store, &self.clock, &file.path).await? else {
+                tracing::warn!(path = file.path, "a file of an open range is not there yet");
+                continue;
+            };
+            let schema = self.registry.version(table, file.schema).await?;
+            let rows = self.clock.offload(move || rows(&body, &schema)).await;
+            rows.map_err(|why| LakeError::corrupt(&file.path, &why))?.into_iter().for_each(&mut each);
+        }
+        Ok(())
+    }
+
+    /// Whether there are rows of a table that are of an older generation than this.
+    pub async fn has_older(&self, table: &TableName, generation: i64) -> Result<bool, LakeError> {
+        Ok(self.files_of(table).await?.iter().any(|file| file.generation < generation))
+    }
+
+    /// The files of all ranges that have rows of a table.
+    async fn files_of(&self, table: &TableName) -> Result<Vec<RangeFile>, LakeError> {
+        let mut files = Vec::new();
         for object in settle::list(&*self.store, &self.clock, "_watershed/ranges", None).await? {
             let Some(bytes) = settle::read(&*self.store, &self.clock, &object.path).await? else { continue };
             let range = Range::parse(&bytes).map_err(|why| LakeError::corrupt(&object.path, &why))?;
-            for file in range.files.into_iter().filter(|file| *file.table == **table) {
-                let Some(body) = settle::read(&*self.store, &self.clock, &file.path).await? else {
-                    tracing::warn!(path = file.path, "a file of an open range is not there yet");
-                    continue;
-                };
-                let schema = self.registry.version(table, file.schema).await?;
-                let rows = self.clock.offload(move || rows(&body, &schema)).await;
-                rows.map_err(|why| LakeError::corrupt(&file.path, &why))?.into_iter().for_each(&mut each);
-            }
+            files.extend(range.files.into_iter().filter(|file| *file.table == **table));
         }
-        Ok(())
+        Ok(files)
     }
 }
 

@@ -29,10 +29,20 @@ const REMEMBER: usize = 50_000;
 const AT_IT: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
 
+/// What is done about a range that a killed writer left open, and whose kept records somebody has deleted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IfLost<'a> {
+    /// The records of an event that came again: if they have all of the range, they complete it.
+    pub at_hand: &'a [Record],
+    /// Whether the range is passed over otherwise, behind a gap marker.
+    pub pass_over: bool,
+}
+
 /// One chain of members in the lake.
 pub struct MemberShard {
     shard: LakeShard,
     seen: Seen,
+    pass_over: bool,
 }
 
 /// The members of some ranges.
@@ -72,10 +82,15 @@ pub struct Landed {
 
 impl MemberShard {
     /// Finds the end of a chain, and completes what a killed writer left there.
-    pub(super) async fn open(lake: Arc<Lake>, chain: Chain, table: Option<TableName>) -> Result<Self, LakeError> {
+    pub(super) async fn open(
+        lake: Arc<Lake>,
+        chain: Chain,
+        table: Option<TableName>,
+        lost: IfLost<'_>,
+    ) -> Result<Self, LakeError> {
         let place = Publisher { lake, chain };
         let last = place.find_last(None).await?;
-        Self::behind(place, table, last, Seen::default()).await
+        Self::behind(place, table, last, Seen::default(), lost).await
     }
 
     async fn behind(
@@ -83,11 +98,13 @@ impl MemberShard {
         table: Option<TableName>,
         last: Option<Range>,
         mut seen: Seen,
+        lost: IfLost<'_>,
     ) -> Result<Self, LakeError> {
         if let Some(last) = &last {
             seen.remember(last.clone());
         }
-        Ok(Self { shard: LakeShard::of_members(place, table, last).await?, seen })
+        let shard = LakeShard::of_members(place, table, last, lost).await?;
+        Ok(Self { shard, seen, pass_over: lost.pass_over })
     }
 
     /// Makes records durable, each once, whatever other writers of the chain do. They are taken in the order of their
@@ -113,7 +130,7 @@ impl MemberShard {
                 }
                 Err(LakeError::Overtaken { .. }) => {
                     landed.overtaken += 1;
-                    self.catch_up().await?;
+                    self.catch_up(&records).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -183,7 +200,7 @@ impl MemberShard {
     }
 
     /// Goes on behind the range of another writer.
-    async fn catch_up(&mut self) -> Result<(), LakeError> {
+    async fn catch_up(&mut self, at_hand: &[Record]) -> Result<(), LakeError> {
         let (place, table) = (self.shard.place(), self.shard.table());
         let last = place.find_last(self.shard.last_range()).await?;
         // Its writer is mostly alive and at it: whoever helped would do the same work for nothing.
@@ -196,7 +213,8 @@ impl MemberShard {
                 clock.sleep(clock.jittered(wait)).await;
             }
         }
-        *self = Self::behind(place.clone(), table, last, std::mem::take(&mut self.seen)).await?;
+        let lost = IfLost { at_hand, pass_over: self.pass_over };
+        *self = Self::behind(place.clone(), table, last, std::mem::take(&mut self.seen), lost).await?;
         Ok(())
     }
 }

@@ -11,6 +11,8 @@
 //!
 //! So one object, the last range, tells which others can hold a record; mostly that is none.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -153,6 +155,19 @@ fn common(first: &str, all: impl Iterator<Item = SequenceNumber>) -> &str {
 }
 
 impl Members {
+    /// Of some records those that are the members, in order; `None` if one is missing.
+    pub(super) fn pick(&self, records: &[Record]) -> Option<Vec<Record>> {
+        let members: Vec<Member> = records.iter().map(Member::of).collect();
+        let mut others = Wanted::new(members.clone());
+        others.take_away(&self.list);
+        let mut seen = HashSet::new();
+        let held = records.iter().zip(members).filter(|(_, member)| !others.contains(member) && seen.insert(*member));
+        let mut picked: Vec<Record> = held.map(|(record, _)| record.clone()).collect();
+        picked.sort_by_key(|record| record.position);
+        let places = |member: &Member| u64::from(member.subs.1 - member.subs.0) + 1;
+        (picked.len() as u64 == self.list.iter().map(places).sum::<u64>()).then_some(picked)
+    }
+
     /// The index of the range behind this one, which is range `n`.
     pub(super) fn next(&self, n: u64) -> Vec<Node> {
         let mut nodes = self.before.clone();

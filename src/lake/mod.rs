@@ -53,7 +53,7 @@ mod upload_ahead;
 
 use generation::Generations;
 use limits::Limits;
-use member_shard::MemberShard;
+use member_shard::{IfLost, MemberShard};
 use publish::Publisher;
 use range::Chain;
 use registry::Registry;
@@ -98,6 +98,21 @@ pub enum LakeError {
         path: String,
         /// What differs.
         why: String,
+    },
+    /// A range is not complete, its source can't be read again, and its kept records are gone.
+    #[error(
+        "{path} keeps the records of range {range} of shard {shard}, whose files are not all there yet, and it is not \
+         there any more. {cure}; a rule that deletes kept records must leave them for longer than a pipeline may stand still"
+    )]
+    KeptLost {
+        /// The object.
+        path: String,
+        /// The shard.
+        shard: String,
+        /// The range.
+        range: u64,
+        /// What can be done.
+        cure: &'static str,
     },
     /// An object of the lake is not what it should be.
     #[error("{path} in the lake is damaged: {why}")]
@@ -279,8 +294,9 @@ impl Lake {
         self: &Arc<Self>,
         stream: &StreamIdentity,
         shard: &ShardId,
+        lost: IfLost<'_>,
     ) -> Result<MemberShard, LakeError> {
-        MemberShard::open(self.clone(), Chain::new(stream, shard), stream.table.clone()).await
+        MemberShard::open(self.clone(), Chain::new(stream, shard), stream.table.clone(), lost).await
     }
 
     /// Whether the chain of a shard has a range: then this pipeline has read of it, whatever the state says.

@@ -189,8 +189,7 @@ impl OpenFile {
     pub(super) async fn encode(&mut self, clock: &Clock, notes: Notes, close_group: bool) -> Result<(), LakeError> {
         self.settle().await?;
         (self.encoder_memory, self.encoder_bytes) = (self.raw() + self.encoder_memory, self.encoded());
-        let fresh = Rows::new(self.origin.clone(), self.rows.schema().clone());
-        let mut rows = std::mem::replace(&mut self.rows, fresh);
+        let mut rows = self.rows.hand_over();
         (self.measured, self.unmeasured) = (0, 0);
         self.encoded_rows += rows.len();
         let (encoder, rules, cores) = (self.take_encoder(), self.rules.clone(), clock.clone());

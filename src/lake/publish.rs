@@ -176,14 +176,18 @@ impl Publisher {
     /// An object with kept records of a range that is not complete.
     pub(super) async fn get_records(&self, range: &Range, entry: &KeptRecords) -> Result<Bytes, LakeError> {
         let found = settle::read(&*self.lake.store, &self.lake.clock, &entry.path).await?;
-        found.ok_or_else(|| {
-            let why = format!(
-                "it keeps the records of range {} of shard {}, whose files are not all there yet, and it is not there \
-                 any more. If it was deleted, give it back; a rule that deletes kept records must leave them for longer \
-                 than a pipeline may stand still",
-                range.range, range.shard,
-            );
-            LakeError::corrupt(&entry.path, &why)
+        found.ok_or_else(|| LakeError::KeptLost {
+            path: entry.path.clone(),
+            shard: range.shard.clone(),
+            range: range.range,
+            cure: match range.members {
+                None => "If it was deleted, give it back",
+                Some(_) => {
+                    "If it was deleted, give it back. An event with all these records completes the range as well: if the \
+                     stream still has them, the mapping sends one. Otherwise `on_gap = \"resume\"` below [source] in the \
+                     pipeline file passes over the range, and a gap marker in the lake says so"
+                }
+            },
         })
     }
 

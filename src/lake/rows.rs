@@ -1,5 +1,6 @@
 //! Collects rows of one table for one file until they are encoded: the lake's columns in their order.
 
+use std::mem::replace;
 use std::sync::Arc;
 
 use arrow_array::builder::{BooleanBuilder, Int32Builder, Int64Builder, TimestampMicrosecondBuilder};
@@ -66,6 +67,25 @@ impl Rows {
             sub: Int32Builder::new(),
             event_id: Variable::default(),
             has_old: NullBufferBuilder::new(0),
+        }
+    }
+
+    /// Hands over all rows, for another thread to finish, and goes on with room for as many.
+    pub fn hand_over(&mut self) -> Self {
+        let rows = std::mem::take(&mut self.len);
+        Self {
+            origin: self.origin.clone(),
+            schema: self.schema.clone(),
+            len: rows,
+            op: self.op.hand_over(),
+            ttl: replace(&mut self.ttl, BooleanBuilder::with_capacity(rows)),
+            changed_at: replace(&mut self.changed_at, TimestampMicrosecondBuilder::new().with_timezone("UTC")),
+            sequence: self.sequence.hand_over(),
+            sub: replace(&mut self.sub, Int32Builder::with_capacity(rows)),
+            event_id: self.event_id.hand_over(),
+            has_old: replace(&mut self.has_old, NullBufferBuilder::new(rows)),
+            new: self.new.hand_over(),
+            old: self.old.hand_over(),
         }
     }
 

@@ -219,9 +219,11 @@ impl TableSchema {
         let is_key = |name: &str| rules.keys.iter().position(|key| key == name);
         let mut new: Vec<_> = seen.iter().filter(|(name, _)| self.column_of(name).is_none()).collect();
         new.sort_by_key(|(name, _)| is_key(name).unwrap_or(usize::MAX));
+        let mut known = HashSet::new();
+        let mut names: HashSet<String> = columns.iter().map(|column| column.column.to_lowercase()).collect();
         for (attribute, seen) in new {
-            let known = columns.iter().any(|column| &column.attribute == attribute);
-            if known || columns.len() >= rules.max_columns || attribute.len() > MAX_COLUMN_NAME {
+            let is_known = !known.insert(attribute);
+            if is_known || columns.len() >= rules.max_columns || attribute.len() > MAX_COLUMN_NAME {
                 continue;
             }
             let declared = rules.declared.iter().find(|(name, _)| name == attribute).map(|(_, storage)| storage);
@@ -231,7 +233,7 @@ impl TableSchema {
             };
             columns.push(Column {
                 attribute: attribute.clone(),
-                column: column_name(attribute, &columns, rules),
+                column: column_name(attribute, &mut names, rules),
                 takes,
                 storage,
                 key: is_key(attribute).is_some(),
@@ -324,23 +326,18 @@ mod storage_text {
 
 /// A name for an attribute's column: the attribute's own where possible. SQL engines fold the case of names, so a name
 /// that differs from another only in case gets a number, as does one that is the lake's own (`_op`, or `day` where the
-/// files lie in `day=` folders).
-fn column_name(attribute: &str, taken: &[Column], rules: &TableRules) -> String {
+/// files lie in `day=` folders). `taken` are the names there are, folded; the new one is added.
+fn column_name(attribute: &str, taken: &mut HashSet<String>, rules: &TableRules) -> String {
     let clean: String = attribute.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
     let clean = if clean.is_empty() { "_".to_owned() } else { clean };
-    let is_taken = |name: &str| {
+    let mut is_free = |name: &String| {
         let folded = name.to_lowercase();
-        META_COLUMNS.contains(&folded.as_str())
-            || folded == REST
-            || folded == OLD
-            || rules
-                .partition_by
-                .iter()
-                .any(|level| *level == folded && super::placement::TIME_LEVELS.contains(&folded.as_str()))
-            || taken.iter().any(|column| column.column.to_lowercase() == folded)
+        let is_folder = |level: &String| *level == folded && super::placement::TIME_LEVELS.contains(&folded.as_str());
+        let is_own = META_COLUMNS.contains(&folded.as_str()) || folded == REST || folded == OLD;
+        !is_own && !rules.partition_by.iter().any(is_folder) && taken.insert(folded)
     };
     let numbered = (2..).map(|n| format!("{clean}__{n}"));
-    std::iter::once(clean.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(clean)
+    std::iter::once(clean.clone()).chain(numbered).find(|name| is_free(name)).unwrap_or(clean)
 }
 
 #[cfg(test)]

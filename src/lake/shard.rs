@@ -87,10 +87,12 @@ impl LakeShard {
     ) -> Result<Self, LakeError> {
         let place = Publisher { lake, chain };
         let last = place.last_range(hint).await?;
-        Self::behind(place, table, last).await
+        let mut shard = Self::behind(place, table, last).await?;
+        shard.complete_from_kept().await?;
+        Ok(shard)
     }
 
-    /// Goes on behind a range, the last of its chain; completes it from its kept records, if it is not complete and has such.
+    /// Goes on behind a range, the last of its chain. If that is not complete it has to be completed first: it is the plan.
     async fn behind(place: Publisher, table: Option<TableName>, last: Option<Range>) -> Result<Self, LakeError> {
         let keeps = place.lake.backfill.as_ref().is_some_and(|backfill| backfill.keeps);
         let mut shard = Self {
@@ -115,7 +117,6 @@ impl LakeShard {
             shard.start = range.start();
             shard.last = range.start();
             shard.plan = Some(range);
-            shard.complete_from_kept().await?;
         }
         Ok(shard)
     }

@@ -4,6 +4,7 @@
 mod background;
 mod generations;
 mod kept;
+mod lost;
 mod members;
 mod nested;
 mod uploads;

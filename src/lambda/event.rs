@@ -217,6 +217,9 @@ fn looks_like(names: &[&str]) -> String {
     let kind = match () {
         () if names.is_empty() => "an empty event",
         () if has("detail-type") => "an EventBridge event",
+        () if has("DDBStreamBatchInfo") || has("KinesisBatchInfo") => {
+            "what a mapping has given up with (its `payload`, which a bucket as on-failure destination keeps, is the event)"
+        }
         () if has("awslogs") => "an event of CloudWatch Logs",
         () if has("requestContext") || has("httpMethod") || has("rawPath") => "an HTTP request",
         () if has("records") => "an event of Kafka or Firehose",

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use aws_sdk_lambda::Client;
-use aws_sdk_lambda::error::DisplayErrorContext;
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration, EventSourcePosition, FunctionResponseType};
 
 use super::mapping::{Function, Mapping, judge};
 use super::{LambdaError, PIPELINE};
 use crate::source::Aws;
+use crate::source::wire_error::chain;
 
 /// How long a call may take.
 const ATTEMPT: Duration = Duration::from_secs(20);
@@ -22,10 +22,11 @@ const ATTEMPTS: u32 = 3;
 pub async fn check(function: &str, out: &mut dyn Write) -> Result<bool, LambdaError> {
     let aws = Aws::load().await.map_err(crate::assembly::AssemblyError::from)?;
     let client = Client::new(&aws.config(ATTEMPT, ATTEMPTS));
-    let failed = |call: &str, why: String| LambdaError::Live(format!("{call} of {function}: {why}"));
+    let failed = |call: &str, error: &(dyn std::error::Error + 'static)| {
+        LambdaError::Live(format!("{call} of {function}: {}", chain(error)))
+    };
     let found = client.get_function_configuration().function_name(function).send().await;
-    let found =
-        found.map_err(|error| failed("lambda:GetFunctionConfiguration", DisplayErrorContext(&error).to_string()))?;
+    let found = found.map_err(|error| failed("lambda:GetFunctionConfiguration", &error))?;
     let variables = found.environment().and_then(|environment| environment.variables());
     let facts = Function {
         name: found.function_name().unwrap_or(function).to_owned(),
@@ -36,14 +37,13 @@ pub async fn check(function: &str, out: &mut dyn Write) -> Result<bool, LambdaEr
     let mut mappings = Vec::new();
     let mut pages = client.list_event_source_mappings().function_name(function).into_paginator().items().send();
     while let Some(mapping) = pages.next().await {
-        let mapping = mapping
-            .map_err(|error| failed("lambda:ListEventSourceMappings", DisplayErrorContext(&error).to_string()))?;
+        let mapping = mapping.map_err(|error| failed("lambda:ListEventSourceMappings", &error))?;
         mappings.extend(read(&mapping));
     }
     let findings = judge(&facts, &mappings);
     let mut write = || -> std::io::Result<()> {
         for mapping in &mappings {
-            writeln!(out, "{}: mapping {} of {}", facts.name, mapping.uuid, mapping.source)?;
+            writeln!(out, "{}: {mapping}", facts.name)?;
         }
         for finding in &findings {
             writeln!(out, "{finding}")?;
@@ -70,6 +70,7 @@ fn read(found: &EventSourceMappingConfiguration) -> Option<Mapping> {
         state: found.state().unwrap_or_default().to_owned(),
         batch_size: found.batch_size().unwrap_or(100),
         window: found.maximum_batching_window_in_seconds().unwrap_or(0),
+        parallelization_factor: found.parallelization_factor().unwrap_or(1),
         reports_failures: found.function_response_types().contains(&FunctionResponseType::ReportBatchItemFailures),
         bisects: found.bisect_batch_on_function_error().unwrap_or(false),
         retry_attempts: found.maximum_retry_attempts().unwrap_or(-1),
@@ -78,5 +79,6 @@ fn read(found: &EventSourceMappingConfiguration) -> Option<Mapping> {
         on_failure: destination.and_then(|on_failure| on_failure.destination()).map(str::to_owned),
         filters: found.filter_criteria().map_or(0, |criteria| criteria.filters().len()),
         from_latest: found.starting_position() == Some(&EventSourcePosition::Latest),
+        last_result: found.last_processing_result().unwrap_or_default().to_owned(),
     })
 }

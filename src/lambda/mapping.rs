@@ -15,6 +15,8 @@ pub struct Mapping {
     pub batch_size: i32,
     /// `MaximumBatchingWindowInSeconds`.
     pub window: i32,
+    /// `ParallelizationFactor`.
+    pub parallelization_factor: i32,
     /// `ReportBatchItemFailures` among the response types.
     pub reports_failures: bool,
     /// `BisectBatchOnFunctionError`.
@@ -31,6 +33,33 @@ pub struct Mapping {
     pub filters: usize,
     /// Whether it began at the tip.
     pub from_latest: bool,
+    /// What became of its last invocation, in Lambda's words.
+    pub last_result: String,
+}
+
+impl fmt::Display for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on = |on: bool| if on { "on" } else { "off" };
+        writeln!(f, "mapping {} of {}, {}", self.uuid, self.source, self.state)?;
+        writeln!(
+            f,
+            "        BatchSize {}, MaximumBatchingWindowInSeconds {}, ParallelizationFactor {}",
+            self.batch_size, self.window, self.parallelization_factor
+        )?;
+        writeln!(
+            f,
+            "        ReportBatchItemFailures {}, BisectBatchOnFunctionError {}, OnFailure {}",
+            on(self.reports_failures),
+            on(self.bisects),
+            self.on_failure.as_deref().unwrap_or("none")
+        )?;
+        writeln!(
+            f,
+            "        MaximumRetryAttempts {}, MaximumRecordAgeInSeconds {}",
+            self.retry_attempts, self.record_age
+        )?;
+        write!(f, "        TumblingWindowInSeconds {}, {} filters", self.tumbling, self.filters)
+    }
 }
 
 /// What a function says.
@@ -53,14 +82,15 @@ pub struct Finding {
     pub is_unsafe: bool,
     /// What is so, and what follows from it.
     pub what: String,
-    /// How to mend it.
+    /// How to mend it, if that can be done.
     pub cure: String,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.is_unsafe { "unsafe" } else { "advice" };
-        write!(f, "{kind}: {}\n        {}", self.what, self.cure)
+        write!(f, "{kind}: {}", self.what)?;
+        if self.cure.is_empty() { Ok(()) } else { write!(f, "\n        {}", self.cure) }
     }
 }
 
@@ -71,7 +101,8 @@ pub fn judge(function: &Function, mappings: &[Mapping]) -> Vec<Finding> {
     let configure =
         |option: &str| format!("aws lambda update-function-configuration --function-name {} {option}", function.name);
     if !function.has_pipeline {
-        let what = "the function has no variable WATERSHED_PIPELINE, so it does not start".to_owned();
+        let what = "the function has no variable WATERSHED_PIPELINE, so it does not start (the command replaces the variables it has)"
+            .to_owned();
         say(true, what, configure("--environment 'Variables={WATERSHED_PIPELINE=pipeline.toml}'"));
     }
     if function.timeout < 30 {
@@ -93,6 +124,9 @@ pub fn judge(function: &Function, mappings: &[Mapping]) -> Vec<Finding> {
     found
 }
 
+/// How what is given up is kept.
+const TO_A_BUCKET: &str = "--destination-config '{\"OnFailure\":{\"Destination\":\"arn:aws:s3:::BUCKET\"}}'";
+
 fn of(mapping: &Mapping) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut say = |is_unsafe: bool, what: &str, option: &str| {
@@ -109,8 +143,13 @@ fn of(mapping: &Mapping) -> Vec<Finding> {
     }
     if mapping.on_failure.is_none() {
         let what = "it has no on-failure destination: what it gives up with, or what expires while it tries, is lost without \
-                    a trace";
-        say(true, what, "--destination-config '{\"OnFailure\":{\"Destination\":\"QUEUE_ARN\"}}'");
+                    a trace (with a bucket, the role needs s3:PutObject and s3:ListBucket there)";
+        say(true, what, TO_A_BUCKET);
+    }
+    if mapping.on_failure.as_deref().is_some_and(|arn| !arn.contains(":s3:")) {
+        let what = "its on-failure destination gets the numbers of what is given up; a bucket gets the records themselves, also \
+                    when the stream has them no more (the role then needs s3:PutObject and s3:ListBucket there)";
+        say(false, what, TO_A_BUCKET);
     }
     if mapping.retry_attempts >= 0 {
         let what = format!(
@@ -159,6 +198,10 @@ fn of(mapping: &Mapping) -> Vec<Finding> {
                     mapping may begin at TRIM_HORIZON, and repeats nothing in the lake";
         say(false, what, "");
     }
+    if mapping.last_result.starts_with("PROBLEM") {
+        let what = format!("its last result is \"{}\": the function's log says more", mapping.last_result);
+        say(false, &what, "");
+    }
     if mapping.state != "Enabled" {
         let what = format!("it is {}: what expires meanwhile is lost", mapping.state);
         say(false, &what, "--enabled");
@@ -182,7 +225,9 @@ mod tests {
             bisects: true,
             retry_attempts: -1,
             record_age: -1,
-            on_failure: Some("arn:aws:sqs:eu-central-1:1:given-up".into()),
+            parallelization_factor: 1,
+            on_failure: Some("arn:aws:s3:::given-up".into()),
+            last_result: "OK".into(),
             ..Mapping::default()
         };
         (function, mapping)
@@ -197,12 +242,14 @@ mod tests {
     #[test]
     fn each_wrong_setting_is_told_with_its_cure() {
         type Spoil = fn(&mut Function, &mut Mapping);
-        let cases: [(Spoil, bool, &str); 14] = [
+        let cases: [(Spoil, bool, &str); 16] = [
             (|f, _| f.has_pipeline = false, true, "WATERSHED_PIPELINE"),
             (|f, _| f.timeout = 3, false, "--timeout 120"),
             (|f, _| f.memory = 128, false, "--memory-size 1024"),
             (|_, m| m.reports_failures = false, true, "--function-response-types ReportBatchItemFailures"),
             (|_, m| m.on_failure = None, true, "--destination-config"),
+            (|_, m| m.on_failure = Some("arn:aws:sqs:eu-central-1:1:q".into()), false, "arn:aws:s3:::BUCKET"),
+            (|_, m| m.last_result = "PROBLEM: Function call failed".into(), false, "Function call failed"),
             (|_, m| m.retry_attempts = 3, false, "--maximum-retry-attempts -1"),
             (|_, m| m.record_age = 60, false, "--maximum-record-age-in-seconds -1"),
             (|_, m| m.bisects = false, false, "--bisect-batch-on-function-error"),
@@ -222,5 +269,27 @@ mod tests {
             assert!(finding.to_string().contains(expected), "{finding}");
         }
         assert!(judge(&good().0, &[])[0].is_unsafe);
+        // Safe, whatever it is.
+        let (function, mapping) = good();
+        assert_eq!(judge(&function, &[Mapping { parallelization_factor: 10, ..mapping }]), []);
+    }
+
+    #[test]
+    fn a_mapping_is_shown_with_each_of_its_settings() {
+        let shown = good().1.to_string();
+        for setting in [
+            "BatchSize 10000",
+            "MaximumBatchingWindowInSeconds 60",
+            "ParallelizationFactor 1",
+            "ReportBatchItemFailures on",
+            "BisectBatchOnFunctionError on",
+            "OnFailure arn:aws:s3:::given-up",
+            "MaximumRetryAttempts -1",
+            "MaximumRecordAgeInSeconds -1",
+            "TumblingWindowInSeconds 0",
+            "0 filters",
+        ] {
+            assert!(shown.contains(setting), "{shown}");
+        }
     }
 }

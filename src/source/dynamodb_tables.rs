@@ -32,6 +32,8 @@ pub struct DynamoDbFinder {
 pub struct TableFacts {
     /// The table's name.
     pub name: TableName,
+    /// Its ARN.
+    pub arn: String,
     /// Its key attributes: the partition key, then the sort key where there is one.
     pub keys: Vec<KeyAttribute>,
     /// The stream that is on, or the last one that was: a stream stays readable for 24 h after it was switched off.
@@ -40,6 +42,8 @@ pub struct TableFacts {
     pub items: u64,
     /// Their bytes, as DynamoDB counts them.
     pub bytes: u64,
+    /// The read units a second that it is provisioned with; `None`: it is paid by request.
+    pub read_capacity: Option<u32>,
     /// Which images the stream carries (`NEW_AND_OLD_IMAGES`); `None`: it is off.
     pub view_type: Option<String>,
 }
@@ -183,7 +187,10 @@ fn facts(table: TableDescription) -> Option<TableFacts> {
     let (items, bytes) = (count(table.item_count), count(table.table_size_bytes));
     let name = table.table_name.filter(|_| !keys.is_empty())?;
     let stream = table.latest_stream_arn.filter(|arn| !arn.is_empty());
-    Some(TableFacts { name: name.into(), keys, stream, items, bytes, view_type })
+    let arn = table.table_arn.unwrap_or_default();
+    let read_capacity = table.provisioned_throughput.and_then(|units| units.read_capacity_units);
+    let read_capacity = read_capacity.and_then(|units| units.try_into().ok()).filter(|units| *units > 0);
+    Some(TableFacts { name: name.into(), arn, keys, stream, items, bytes, read_capacity, view_type })
 }
 
 #[derive(Debug, PartialEq, Eq)]

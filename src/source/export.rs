@@ -8,21 +8,19 @@ mod lanes;
 mod lines;
 pub mod manifest;
 mod place;
+mod request;
 
 pub use lanes::Lane;
 pub use manifest::{ExportError, Manifest, Window};
 pub use place::{Export, Place, open};
+pub use request::{Made, Target, can_be_made, make};
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::{
-    Pace, ReadFrom, RecordsPage, ShardId, ShardInfo, ShardIterator, ShardPage, StreamApi, StreamError, StreamFinder,
-    StreamIdentity,
-};
+use super::finite::{self, Parts};
+use super::{Pace, ReadFrom, RecordsPage, ShardId, ShardIterator, ShardPage, StreamApi, StreamError, StreamIdentity};
 use crate::BoxFuture;
 use crate::change::{Channel, Position, Record, SequenceNumber};
 use crate::clock::Clock;
@@ -32,7 +30,7 @@ use lines::Lines;
 pub struct ExportStream {
     identity: StreamIdentity,
     exports: Vec<Export>,
-    lanes: HashMap<ShardId, OpenLane>,
+    lanes: Parts<OpenLane>,
     clock: Clock,
 }
 
@@ -53,21 +51,15 @@ impl ExportStream {
     /// The exports as one stream of `lanes` shards. `identity` names the generation they are landed as.
     pub fn new(identity: StreamIdentity, exports: Vec<Export>, lanes: u32, prefix: &str, clock: Clock) -> Arc<Self> {
         let manifests: Vec<_> = exports.iter().map(|export| &export.manifest).collect();
-        let lanes = lanes::deal(&manifests, lanes);
-        let shard = |number: usize| ShardId::new(format!("{prefix}-{number:04}"));
-        let lanes = lanes.into_iter().enumerate();
-        let lanes = lanes.map(|(number, lane)| (shard(number), OpenLane { lane, open: Mutex::new(None) })).collect();
+        let open = |lane| OpenLane { lane, open: Mutex::new(None) };
+        let lanes = Parts::new(prefix, lanes::deal(&manifests, lanes).into_iter().map(open));
         Arc::new(Self { identity, exports, lanes, clock })
-    }
-
-    fn lane(&self, shard: &ShardId) -> Result<&OpenLane, StreamError> {
-        self.lanes.get(shard).ok_or_else(|| StreamError::NotFound(format!("there is no lane {shard}")))
     }
 
     /// The page of `lane` behind the `ordinal`-th of its records.
     async fn page(&self, lane: &OpenLane, ordinal: u64) -> Result<RecordsPage, StreamError> {
         let mut slot = lane.open.lock().await;
-        let Some((number, behind)) = lane.lane.behind(ordinal) else { return Ok(end(ordinal)) };
+        let Some((number, behind)) = lane.lane.behind(ordinal) else { return Ok(finite::end(iterator_at(ordinal))) };
         let file = &lane.lane.files[number];
         let open = slot.take().filter(|open| open.file == number && open.lines.read() == behind);
         let mut open = match open {
@@ -103,25 +95,13 @@ impl ExportStream {
             .collect();
         let next = sequence - 1;
         *slot = Some(open);
-        Ok(RecordsPage {
-            records,
-            next: Some(ShardIterator(next.to_string())),
-            names_children: false,
-            millis_behind: Some(1),
-            bytes: page.bytes,
-        })
+        Ok(finite::page(records, iterator_at(next), page.bytes))
     }
 }
 
-/// Nothing is behind the last record.
-fn end(ordinal: u64) -> RecordsPage {
-    RecordsPage {
-        records: Vec::new(),
-        next: Some(ShardIterator(ordinal.to_string())),
-        names_children: false,
-        millis_behind: Some(0),
-        bytes: 0,
-    }
+/// Behind the `ordinal`-th record of a lane.
+fn iterator_at(ordinal: u64) -> ShardIterator {
+    ShardIterator(ordinal.to_string())
 }
 
 impl StreamApi for ExportStream {
@@ -130,10 +110,7 @@ impl StreamApi for ExportStream {
     }
 
     fn list_shards<'a>(&'a self, _from: Option<&'a str>) -> BoxFuture<'a, Result<ShardPage, StreamError>> {
-        let mut shards: Vec<_> = self.lanes.keys().cloned().collect();
-        shards.sort();
-        let shards = shards.into_iter().map(|id| ShardInfo { id, parents: Vec::new(), closed: false }).collect();
-        Box::pin(async { Ok(ShardPage { shards, next: None, enabled: true }) })
+        self.lanes.list()
     }
 
     fn shard_iterator<'a>(
@@ -142,13 +119,13 @@ impl StreamApi for ExportStream {
         from: ReadFrom,
     ) -> BoxFuture<'a, Result<ShardIterator, StreamError>> {
         Box::pin(async move {
-            self.lane(shard)?;
+            self.lanes.get(shard)?;
             let ordinal = match from {
                 ReadFrom::After(sequence) => sequence.to_ordinal().unwrap_or(0),
                 ReadFrom::At(sequence) => sequence.to_ordinal().unwrap_or(0).saturating_sub(1),
                 ReadFrom::TrimHorizon | ReadFrom::Latest | ReadFrom::Timestamp(_) => 0,
             };
-            Ok(ShardIterator(ordinal.to_string()))
+            Ok(iterator_at(ordinal))
         })
     }
 
@@ -159,28 +136,11 @@ impl StreamApi for ExportStream {
     ) -> BoxFuture<'a, Result<RecordsPage, StreamError>> {
         Box::pin(async move {
             let ordinal = iterator.0.parse().map_err(|_| StreamError::Expired)?;
-            self.page(self.lane(shard)?, ordinal).await
+            self.page(self.lanes.get(shard)?, ordinal).await
         })
     }
 
     fn pace(&self) -> Pace {
-        Pace {
-            busy: Duration::ZERO,
-            idle: Duration::from_millis(10),
-            discovery: Duration::from_secs(10),
-            aggregates: false,
-            page_bytes: 2 * lines::CHUNK,
-            finite: true,
-        }
-    }
-}
-
-/// Finds streams that were made before.
-pub struct Ready(pub Vec<Arc<dyn StreamApi>>);
-
-impl StreamFinder for Ready {
-    fn streams(&self) -> BoxFuture<'_, Result<Vec<Arc<dyn StreamApi>>, StreamError>> {
-        let streams = self.0.clone();
-        Box::pin(async { Ok(streams) })
+        finite::pace(2 * lines::CHUNK)
     }
 }

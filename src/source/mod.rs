@@ -8,11 +8,13 @@ mod dynamodb_streams;
 mod dynamodb_tables;
 pub mod export;
 pub mod file;
+pub(crate) mod finite;
 mod kinesis;
 pub(crate) mod kinesis_page;
 #[cfg(test)]
 mod kinesis_tests;
 pub(crate) mod kpl;
+pub mod lag;
 pub mod lineage;
 mod raw_page;
 pub mod reader;
@@ -23,13 +25,14 @@ pub mod scan;
 pub(crate) mod streams_page;
 pub mod until_now;
 pub mod unwrap;
-mod wire_error;
+pub(crate) mod wire_error;
 #[cfg(test)]
 mod wire_tests;
 
 pub use aws::{ATTEMPT_TIMEOUT, Aws, AwsError, CONNECT_TIMEOUT, S3_ATTEMPT_TIMEOUT};
 pub use dynamodb_streams::{DynamoDbStream, STREAMS_PACE};
 pub use dynamodb_tables::{DynamoDbFinder, KeyAttribute, KeyKind, TableFacts};
+pub use finite::Ready;
 pub use kinesis::{KINESIS_PACE, KinesisFinder, KinesisStream};
 pub use kpl::{UserRecord, deaggregate};
 

@@ -9,18 +9,16 @@ mod units;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use tokio::time::Instant;
 
+use super::finite::{self, Parts};
 use super::raw_page::RawPage;
 use super::wire_error::{Call, stream_error};
-use super::{
-    Pace, ReadFrom, RecordsPage, ShardId, ShardInfo, ShardIterator, ShardPage, StreamApi, StreamError, StreamIdentity,
-};
+use super::{Pace, ReadFrom, RecordsPage, ShardId, ShardIterator, ShardPage, StreamApi, StreamError, StreamIdentity};
 use crate::BoxFuture;
 use crate::change::{Channel, Position, Record, SequenceNumber};
 use crate::clock::Clock;
@@ -53,7 +51,7 @@ pub struct ScanStream {
     client: aws_sdk_dynamodb::Client,
     identity: StreamIdentity,
     of: ScanOf,
-    segments: HashMap<ShardId, i32>,
+    segments: Parts<i32>,
     last_keys: Arc<dyn LastKeys>,
     bucket: Mutex<Bucket>,
     clock: Clock,
@@ -79,7 +77,7 @@ impl ScanStream {
         last_keys: Arc<dyn LastKeys>,
         clock: Clock,
     ) -> Arc<Self> {
-        let segments = (0..of.segments as i32).map(|at| (ShardId::new(format!("{prefix}-{at:04}")), at)).collect();
+        let segments = Parts::new(prefix, 0..of.segments as i32);
         let bucket = Mutex::new(Bucket::new(of.read_units.map(f64::from)));
         let began = clock.now();
         Arc::new(Self { client, identity, of, segments, last_keys, bucket, clock, began })
@@ -111,13 +109,7 @@ impl ScanStream {
 
     async fn page(&self, segment: i32, place: Place) -> Result<RecordsPage, StreamError> {
         if place.ended {
-            return Ok(RecordsPage {
-                records: Vec::new(),
-                next: Some(place.iterator()),
-                names_children: false,
-                millis_behind: Some(0),
-                bytes: 0,
-            });
+            return Ok(finite::end(place.iterator()));
         }
         let key = place.key.as_deref().map(start_key).transpose()?;
         let taken = self.take().await;
@@ -153,13 +145,7 @@ impl ScanStream {
         let records = page.items.into_iter().map(record).collect();
         let ended = page.last_key.is_none();
         let next = Place { ordinal, key: page.last_key, ended };
-        Ok(RecordsPage {
-            records,
-            next: Some(next.iterator()),
-            names_children: false,
-            millis_behind: Some(1),
-            bytes: body.len(),
-        })
+        Ok(finite::page(records, next.iterator(), body.len()))
     }
 }
 
@@ -203,10 +189,7 @@ impl StreamApi for ScanStream {
     }
 
     fn list_shards<'a>(&'a self, _from: Option<&'a str>) -> BoxFuture<'a, Result<ShardPage, StreamError>> {
-        let mut shards: Vec<_> = self.segments.keys().cloned().collect();
-        shards.sort();
-        let shards = shards.into_iter().map(|id| ShardInfo { id, parents: Vec::new(), closed: false }).collect();
-        Box::pin(async { Ok(ShardPage { shards, next: None, enabled: true }) })
+        self.segments.list()
     }
 
     fn shard_iterator<'a>(
@@ -234,27 +217,66 @@ impl StreamApi for ScanStream {
         iterator: &'a ShardIterator,
     ) -> BoxFuture<'a, Result<RecordsPage, StreamError>> {
         Box::pin(async move {
-            let segment = self.segments.get(shard).copied();
-            let segment = segment.ok_or_else(|| StreamError::NotFound(format!("there is no segment {shard}")))?;
+            let segment = *self.segments.get(shard)?;
             self.page(segment, Place::parse(&iterator.0).ok_or(StreamError::Expired)?).await
         })
     }
 
     fn pace(&self) -> Pace {
-        Pace {
-            busy: Duration::ZERO,
-            idle: Duration::from_millis(10),
-            discovery: Duration::from_secs(10),
-            aggregates: false,
-            page_bytes: PAGE_BYTES,
-            finite: true,
-        }
+        finite::pace(PAGE_BYTES)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::ReadFrom;
+    use crate::source::reader::{Read, ShardReader};
+    use crate::source::wire_tests::{aws, ok, refusal, serve};
+
+    /// The lake has nothing of the scan yet.
+    struct Nothing;
+
+    impl LastKeys for Nothing {
+        fn last_key<'a>(&'a self, _shard: &'a ShardId) -> BoxFuture<'a, Result<Option<String>, StreamError>> {
+            Box::pin(async { Ok(None) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_throttled_scan_goes_on_behind_the_same_item() {
+        let page = |id: &str, more: &str| {
+            ok(&format!(r#"{{"Items":[{{"Id":{{"S":"{id}"}}}}],"ConsumedCapacity":{{"CapacityUnits":2.5}}{more}}}"#))
+        };
+        let throttled = || refusal(400, "ProvisionedThroughputExceededException");
+        let server = serve(vec![
+            page("a", r#","LastEvaluatedKey":{"Id":{"S":"a"}}"#),
+            throttled(),
+            throttled(),
+            throttled(),
+            page("b", ""),
+        ])
+        .await;
+        let identity = StreamIdentity { id: "backfill:T:1".into(), table: Some("T".into()), origin: None };
+        let of = ScanOf { table: "T".into(), segments: 1, began_at: 7, read_units: Some(100) };
+        let clock = Clock::system();
+        let client = aws(&server.url).dynamodb().clone();
+        let scan = ScanStream::new(client, identity, of, "backfill-1", Arc::new(Nothing), clock.clone());
+        let shard = ShardId::new("backfill-1-0000");
+        let mut reader = ShardReader::new(scan.clone(), clock, shard, ReadFrom::TrimHorizon, None);
+        let mut items = Vec::new();
+        while items.len() < 2 {
+            let Ok(Read::Page(page)) = reader.next().await else { panic!("a page") };
+            items.extend(page.records.into_iter().map(|record| record.payload));
+        }
+        assert_eq!(items, [r#"{"Id":{"S":"a"}}"#, r#"{"Id":{"S":"b"}}"#]);
+        // The client asks once more by itself.
+        assert!(reader.throttled > 0 && scan.spent() == 5.0, "{} {}", reader.throttled, scan.spent());
+        let requests = server.requests.lock().unwrap();
+        let begun: Vec<_> =
+            requests.iter().map(|(_, request)| request["ExclusiveStartKey"]["Id"]["S"].clone()).collect();
+        assert!(begun[0].is_null() && begun[1..].iter().all(|key| key == "a"), "{begun:?}");
+    }
 
     #[test]
     fn a_place_is_its_iterator() {

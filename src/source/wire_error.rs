@@ -125,7 +125,7 @@ fn by_code(code: &str, message: &str, status: u16, call: Call<'_>) -> StreamErro
 }
 
 /// The error and its causes, each once, without the SDK's `Debug` noise.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

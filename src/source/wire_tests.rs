@@ -20,30 +20,30 @@ const KINESIS_PAGE: &str = include_str!("../../tests/fixtures/kinesis_getrecords
 
 /// One scripted answer.
 #[derive(Clone)]
-struct Answer {
+pub(super) struct Answer {
     status: u16,
     body: String,
     /// Whether the connection breaks in the middle of the body.
     breaks: bool,
 }
 
-fn ok(body: &str) -> Answer {
+pub(super) fn ok(body: &str) -> Answer {
     Answer { status: 200, body: body.to_owned(), breaks: false }
 }
 
-fn refusal(status: u16, code: &str) -> Answer {
+pub(super) fn refusal(status: u16, code: &str) -> Answer {
     let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"scripted"}}"#);
     Answer { status, body, breaks: false }
 }
 
 /// The server's address and the requests it got: target and body.
-struct Server {
-    url: String,
-    requests: Arc<Mutex<Vec<(String, serde_json::Value)>>>,
+pub(super) struct Server {
+    pub(super) url: String,
+    pub(super) requests: Arc<Mutex<Vec<(String, serde_json::Value)>>>,
 }
 
 /// Gives the answers one after the other, and the last one for good.
-async fn serve(answers: Vec<Answer>) -> Server {
+pub(super) async fn serve(answers: Vec<Answer>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let requests = Arc::new(Mutex::new(Vec::new()));

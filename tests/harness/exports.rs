@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use watershed::source::export::manifest::md5_base64;
 
@@ -38,73 +40,143 @@ pub fn lines_of(export: &Path) -> Vec<Value> {
     lines
 }
 
-/// A full export of table `Items` with `items` items in some files; writes the items to `recorded`, and answers its folder.
-pub fn generated(root: &Path, items: u64, files: u64, recorded: &Path) -> PathBuf {
-    let id = "01795168800622-0badcafe";
-    let own = root.join("AWSDynamoDB").join(id);
-    fs::create_dir_all(own.join("data")).unwrap();
-    let mut record = std::io::BufWriter::new(fs::File::create(recorded).unwrap());
-    let mut manifest = String::new();
-    for file in 0..files {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        let mut count = 0;
-        for at in (0..items).filter(|at| at % files == file) {
-            let mut item = json!({"Id": {"S": format!("item-{at}")}, "Number": {"N": at.to_string()}});
-            match at % 4 {
-                0 => item["Tags"] = json!({"SS": ["a", format!("t{}", at % 7)]}),
-                1 => item["Deep"] = json!({"M": {"l": {"L": [{"N": "1.50"}, {"NULL": true}]}, "b": {"B": "AAE="}}}),
-                2 => item["Text"] = json!({"S": "ä\"\\ ".repeat(at as usize % 60)}),
-                _ => item["Number"] = json!({"N": "12345678901234567890123456789012345678"}),
-            }
-            writeln!(encoder, "{{\"Item\":{item}}}").unwrap();
-            writeln!(record, "{item}").unwrap();
-            count += 1;
+/// A table that is made up: each item is a function of the seed, its number and its version, so that none is held in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Invented {
+    pub items: u64,
+    pub seed: u64,
+}
+
+impl Invented {
+    fn random(self, at: u64, version: u64) -> StdRng {
+        StdRng::seed_from_u64(self.seed.wrapping_mul(0x9e37_79b9) ^ at << 8 ^ version)
+    }
+
+    fn item(self, at: u64, version: u64) -> Value {
+        let mut random = self.random(at, version);
+        let number = random.random_range(0..1_000_000_u64);
+        let mut item = json!({"Id": {"S": format!("item-{at}")}, "Version": {"N": version.to_string()}});
+        item["Number"] = match random.random_range(0..20) {
+            0 => json!({"N": "12345678901234567890123456789012345678"}),
+            1 => json!({"N": format!("-0.{number:012}")}),
+            2 => json!({"S": number.to_string()}),
+            _ => json!({"N": number.to_string()}),
+        };
+        if random.random_bool(0.3) {
+            item["Tags"] = json!({"SS": ["a", format!("t{}", number % 7)]});
         }
+        if random.random_bool(0.3) {
+            item["Deep"] = json!({"M": {"l": {"L": [{"N": "1.50"}, {"NULL": true}]}, "b": {"B": "AAE="}}});
+        }
+        if random.random_bool(0.5) {
+            item["Text"] = json!({"S": "ä\"\\ ".repeat(random.random_range(0..60))});
+        }
+        if random.random_bool(0.01) {
+            item[format!("Rare{}", number % 30)] = json!({"BOOL": number % 2 == 0});
+        }
+        item
+    }
+
+    /// What the item with this number becomes after the full export: `None`, it stays; `Some(None)`, it goes.
+    fn changed(self, at: u64) -> Option<Option<Value>> {
+        let changes = at >= self.items || self.random(at, 100).random_bool(0.5);
+        let goes = at < self.items && self.random(at, 101).random_bool(0.3);
+        changes.then(|| (!goes).then(|| self.item(at, 2)))
+    }
+
+    /// All numbers that an item has now or later.
+    fn numbers(self) -> std::ops::Range<u64> {
+        0..self.items + self.items / 5
+    }
+
+    /// The items of the table.
+    pub fn before(self) -> impl Iterator<Item = Value> {
+        (0..self.items).map(move |at| self.item(at, 1))
+    }
+
+    /// What changes: a key, and the item or nothing.
+    pub fn changes(self) -> impl Iterator<Item = (Value, Option<Value>)> {
+        let key = |at| json!({"Id": {"S": format!("item-{at}")}});
+        self.numbers().filter_map(move |at| Some((key(at), self.changed(at)?)))
+    }
+
+    /// The items of the table after its changes.
+    pub fn after(self) -> impl Iterator<Item = Value> {
+        let before = move |at| (at < self.items).then(|| self.item(at, 1));
+        self.numbers().filter_map(move |at| self.changed(at).unwrap_or_else(|| before(at)))
+    }
+}
+
+/// Writes items, one a line.
+pub fn record(items: impl Iterator<Item = Value>, path: &Path) {
+    let mut file = std::io::BufWriter::new(fs::File::create(path).unwrap());
+    items.for_each(|item| writeln!(file, "{item}").unwrap());
+    file.flush().unwrap();
+}
+
+/// A full export of table `Items`, taken at `time`, with so many data files; answers its folder.
+pub fn full(root: &Path, time: &str, files: usize, items: impl Iterator<Item = Value>) -> PathBuf {
+    let lines = items.map(|item| format!("{{\"Item\":{item}}}"));
+    let more = json!({"version": "2020-06-30", "exportTime": time});
+    write(root, "01795168800622-0badcafe", "AWSDynamoDB/01795168800622-0badcafe/data", files, lines, more)
+}
+
+/// An incremental export of table `Items` with a line for each of `changes`: a key, and the item or nothing.
+pub fn incremental(
+    root: &Path,
+    [from, to]: [&str; 2],
+    files: usize,
+    changes: impl Iterator<Item = (Value, Option<Value>)>,
+) -> PathBuf {
+    let lines = changes.map(|(key, item)| {
+        let new = item.map_or_else(String::new, |item| format!(",\"NewImage\":{item}"));
+        format!(r#"{{"Metadata":{{"WriteTimestampMicros":{{"N":"1795165200000000"}}}},"Keys":{key}{new}}}"#)
+    });
+    let more = json!({
+        "exportFromTime": from, "exportToTime": to, "outputView": "NEW_IMAGE", "exportType": "INCREMENTAL_EXPORT",
+    });
+    // Another window is another export.
+    let window = [from, to].concat().bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    write(root, &format!("01795172400000-{window:08x}"), "AWSDynamoDB/data", files, lines, more)
+}
+
+fn write(
+    root: &Path,
+    id: &str,
+    folder: &str,
+    files: usize,
+    lines: impl Iterator<Item = String>,
+    more: Value,
+) -> PathBuf {
+    let own = root.join("AWSDynamoDB").join(id);
+    fs::create_dir_all(&own).unwrap();
+    fs::create_dir_all(root.join(folder)).unwrap();
+    let mut data: Vec<_> = (0..files).map(|_| (0_u64, GzEncoder::new(Vec::new(), Compression::fast()))).collect();
+    let mut items = 0;
+    for line in lines {
+        let (count, encoder) = &mut data[items % files];
+        writeln!(encoder, "{line}").unwrap();
+        *count += 1;
+        items += 1;
+    }
+    let mut manifest = String::new();
+    for (file, (count, encoder)) in data.into_iter().enumerate() {
         let bytes = encoder.finish().unwrap();
-        let key = format!("AWSDynamoDB/{id}/data/{file:026}.json.gz");
+        // Files of incremental exports lie side by side in one folder.
+        let key = format!("{folder}/{}{file:018}.json.gz", &id[15..]);
         let line = json!({"itemCount": count, "md5Checksum": md5_base64(&bytes), "etag": "", "dataFileS3Key": key});
         manifest += &format!("{line}\n");
         fs::write(root.join(key), bytes).unwrap();
     }
-    let table = "arn:aws:dynamodb:eu-central-1:111122223333:table/Items";
-    let summary = json!({
-        "version": "2020-06-30", "exportArn": format!("{table}/export/{id}"), "tableArn": table, "itemCount": items,
-        "exportTime": "2026-11-20T10:00:00.622Z", "billedSizeBytes": items * 100, "outputFormat": "DYNAMODB_JSON",
-    })
-    .to_string();
-    for (name, text) in [("manifest-summary", &summary), ("manifest-files", &manifest)] {
-        fs::write(own.join(format!("{name}.json")), text).unwrap();
+    let table = "arn:aws:dynamodb:ddblocal:000000000000:table/Items";
+    let mut summary = json!({
+        "exportArn": format!("{table}/export/{id}"), "tableArn": table, "itemCount": items,
+        "billedSizeBytes": items * 100, "outputFormat": "DYNAMODB_JSON",
+    });
+    summary.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    for (name, text) in [("manifest-summary", summary.to_string()), ("manifest-files", manifest)] {
+        fs::write(own.join(format!("{name}.json")), &text).unwrap();
         fs::write(own.join(format!("{name}.md5")), md5_base64(text.as_bytes())).unwrap();
     }
-    record.flush().unwrap();
-    own
-}
-
-/// An incremental export of table `Items` with a line for each of `changes`: a key, and the item or nothing.
-pub fn incremental(root: &Path, [from, to]: [&str; 2], changes: &[(Value, Option<Value>)]) -> PathBuf {
-    let id = "01795172400000-0badcafe";
-    let own = root.join("AWSDynamoDB").join(id);
-    fs::create_dir_all(&own).unwrap();
-    fs::create_dir_all(root.join("AWSDynamoDB/data")).unwrap();
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    for (key, item) in changes {
-        let mut line = json!({"Metadata": {"WriteTimestampMicros": {"N": "1795165200000000"}}, "Keys": key});
-        if let Some(item) = item {
-            line["NewImage"] = item.clone();
-        }
-        writeln!(encoder, "{line}").unwrap();
-    }
-    let bytes = encoder.finish().unwrap();
-    let key = format!("AWSDynamoDB/data/{from:0>26}.json.gz").replace(':', "-");
-    let line = json!({"itemCount": changes.len(), "md5Checksum": md5_base64(&bytes), "dataFileS3Key": key});
-    let table = "arn:aws:dynamodb:ddblocal:000000000000:table/Items";
-    let summary = json!({
-        "exportArn": format!("{table}/export/{id}{to}"), "tableArn": table, "itemCount": changes.len(),
-        "exportFromTime": from, "exportToTime": to, "outputFormat": "DYNAMODB_JSON", "outputView": "NEW_IMAGE",
-        "exportType": "INCREMENTAL_EXPORT",
-    });
-    fs::write(root.join(&key), bytes).unwrap();
-    fs::write(own.join("manifest-summary.json"), summary.to_string()).unwrap();
-    fs::write(own.join("manifest-files.json"), line.to_string()).unwrap();
     own
 }

@@ -2,15 +2,15 @@
 
 use std::io::{BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::http::Message;
-use super::{Ended, Running, Work};
+use super::{Ended, Running, Work, now};
 
 /// An event on its way to a function.
 struct Offer {
@@ -33,6 +33,8 @@ pub struct Environment {
     offers: Option<Sender<Offer>>,
     answers: Receiver<Said>,
     polls: Arc<AtomicU64>,
+    /// How long its process took to ask for the first event.
+    first_poll: Arc<OnceLock<Duration>>,
     closed: Arc<AtomicBool>,
     port: u16,
 }
@@ -50,10 +52,18 @@ impl Environment {
         let (offers, offered) = channel();
         let (answering, answers) = channel();
         let (polls, closed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (counted, ends) = (polls.clone(), closed.clone());
+        let (first_poll, since) = (Arc::new(OnceLock::new()), now());
+        let (counted, first, ends) = (polls.clone(), first_poll.clone(), closed.clone());
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                if ends.load(Ordering::SeqCst) || serve(connection, &offered, &answering, &counted).is_none() {
+                if ends.load(Ordering::SeqCst) {
+                    return;
+                }
+                let poll = || {
+                    first.get_or_init(|| since.elapsed());
+                    counted.fetch_add(1, Ordering::SeqCst)
+                };
+                if serve(connection, &offered, &answering, &poll).is_none() {
                     return;
                 }
             }
@@ -66,12 +76,18 @@ impl Environment {
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
             ("WATERSHED_PIPELINE", pipeline),
         ];
-        Self { running: work.spawn_with(&[], &variables), offers: Some(offers), answers, polls, closed, port }
+        let running = work.spawn_with(&[], &variables);
+        Self { running, offers: Some(offers), answers, polls, first_poll, closed, port }
     }
 
     /// How often it has asked for an event.
     pub fn polls(&self) -> u64 {
         self.polls.load(Ordering::SeqCst)
+    }
+
+    /// How long it took to ask for the first one, if it has.
+    pub fn first_poll(&self) -> Option<Duration> {
+        self.first_poll.get().copied()
     }
 
     /// Sends an event that has to be answered within `timeout`, and waits for the answer at most for `patience`.
@@ -102,7 +118,12 @@ impl Drop for Environment {
 }
 
 /// One request of the Runtime API; `None` when the environment is closed.
-fn serve(connection: TcpStream, offered: &Receiver<Offer>, answering: &Sender<Said>, polls: &AtomicU64) -> Option<()> {
+fn serve(
+    connection: TcpStream,
+    offered: &Receiver<Offer>,
+    answering: &Sender<Said>,
+    polled: &dyn Fn() -> u64,
+) -> Option<()> {
     connection.set_nodelay(true).ok()?;
     let mut reader = BufReader::new(connection.try_clone().ok()?);
     let mut writer = connection;
@@ -113,7 +134,7 @@ fn serve(connection: TcpStream, offered: &Receiver<Offer>, answering: &Sender<Sa
     let mut answer = Message { start: "HTTP/1.1 202 Accepted".to_owned(), ..Message::default() };
     match request.target().1 {
         "/2018-06-01/runtime/invocation/next" => {
-            let number = polls.fetch_add(1, Ordering::SeqCst);
+            let number = polled();
             let offer = offered.recv().ok()?;
             answer.start = "HTTP/1.1 200 OK".to_owned();
             let headers = [

@@ -1,9 +1,12 @@
 //! What every test needs: the tools, a folder to work in, the binary as a child process, and patience with a limit.
 
+pub mod churn;
 pub mod exports;
 pub mod http;
+pub mod kinesis_destination;
 pub mod lake;
 pub mod lambda;
+pub mod mapping;
 pub mod proxy;
 pub mod queues;
 pub mod recorded;
@@ -87,6 +90,11 @@ impl Tools {
         self.home.join("venv/bin").join(program)
     }
 
+    /// cargo-lambda: its local runtime.
+    pub fn cargo_lambda(&self) -> PathBuf {
+        self.home.join("cargo-lambda/bin/cargo-lambda")
+    }
+
     /// Starts a Python tool; its last line on stdout is JSON.
     pub fn start(&self, script: &str, arguments: &[&str]) -> Tool {
         let log = tempfile::NamedTempFile::new().unwrap();
@@ -158,7 +166,8 @@ impl Drop for Guarded {
 
 // -- the binary ------------------------------------------------------------------------------------------------------
 
-/// The binary under test: a copy, so that a build beside the tests changes nothing under their feet.
+/// The binary under test: a copy, so that a build beside the tests changes nothing under their feet. `WATERSHED_BINARY` names
+/// another one, such as that of a package.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -172,7 +181,8 @@ pub fn binary() -> &'static Path {
                 let _ = fs::remove_file(old.path());
             }
         }
-        fs::copy(env!("CARGO_BIN_EXE_watershed"), &copy).unwrap();
+        let binary = std::env::var_os("WATERSHED_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_watershed").into());
+        fs::copy(binary, &copy).unwrap();
         copy
     })
 }

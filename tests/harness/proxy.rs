@@ -1,6 +1,7 @@
-//! Stands between the binary and S3, and does what networks and S3 do on bad days.
+//! Stands between the binary and S3 (or all of a local AWS), writes down what is asked, and does what networks and S3 do on
+//! bad days.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,6 +52,8 @@ struct Shared {
     chains_opened: AtomicU64,
     injected: Mutex<BTreeMap<Fault, u64>>,
     refused: AtomicU64,
+    requests: Mutex<BTreeMap<String, u64>>,
+    actions: Mutex<BTreeSet<String>>,
 }
 
 impl Proxy {
@@ -68,6 +71,8 @@ impl Proxy {
             chains_opened: AtomicU64::new(0),
             injected: Mutex::default(),
             refused: AtomicU64::new(0),
+            requests: Mutex::default(),
+            actions: Mutex::default(),
         });
         let accepting = shared.clone();
         std::thread::spawn(move || {
@@ -112,6 +117,16 @@ impl Proxy {
         self.shared.injected.lock().unwrap().clone()
     }
 
+    /// How many requests of each method there were.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    /// What has been done since this was last asked, as IAM calls it.
+    pub fn take_actions(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.shared.actions.lock().unwrap())
+    }
+
     /// How many requests an outage has refused.
     pub fn refused(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
@@ -150,6 +165,8 @@ impl Shared {
     /// The answer; `None`: the connection breaks.
     fn answer(&self, request: &Message) -> io::Result<Option<Message>> {
         let (method, target) = request.target();
+        *self.requests.lock().unwrap().entry(method.to_owned()).or_default() += 1;
+        self.actions.lock().unwrap().insert(action(request));
         if target.contains("list-type=2") && target.contains("ranges") {
             self.chains_opened.fetch_add(1, Ordering::Relaxed);
         }
@@ -200,6 +217,22 @@ impl Shared {
         *self.injected.lock().unwrap().entry(fault).or_default() += 1;
         Some(fault)
     }
+}
+
+/// The permission that a request needs.
+fn action(request: &Message) -> String {
+    if let Some((service, operation)) = request.header("x-amz-target").and_then(|target| target.split_once('.')) {
+        let service = ["dynamodb", "kinesis", "sqs"].into_iter().find(|name| service.to_lowercase().contains(name));
+        return format!("{}:{operation}", service.unwrap_or("?"));
+    }
+    match request.target() {
+        ("GET", target) if target.contains("list-type=2") => "s3:ListBucket",
+        ("GET" | "HEAD", _) => "s3:GetObject",
+        ("PUT" | "POST", _) => "s3:PutObject",
+        ("DELETE", target) if target.contains("uploadId") => "s3:AbortMultipartUpload",
+        _ => "s3:?",
+    }
+    .to_owned()
 }
 
 fn error(status: &str, code: &str, message: &str) -> Message {

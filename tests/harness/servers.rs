@@ -29,6 +29,8 @@ impl MiniStack {
         let mut command = Command::new("sh");
         command.args(["-c", UNTIL_STDIN_CLOSES, "sh"]).arg(tools().venv("ministack"));
         command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string()).env("LAMBDA_EXECUTOR", "local");
+        // So long that a test can lay down what it should have exported.
+        command.env("MINISTACK_DDB_EXPORT_COMPLETE_AFTER_SEC", "12");
         command.stdin(Stdio::piped()).stdout(log.reopen().unwrap()).stderr(log.reopen().unwrap());
         let mut process = Guarded::spawn(&mut command);
         wait_for("MiniStack", START, || {
@@ -97,6 +99,12 @@ impl DynamoDbLocal {
 
     pub fn roll_over(&self) {
         let answer = http::call(self.control, "POST", "/rollover", b"").unwrap();
+        assert_eq!(answer.status() / 100, 2, "{answer:?}");
+    }
+
+    /// Makes every record, shard and iterator of all streams so much older, so that they are trimmed.
+    pub fn age(&self, hours: u32) {
+        let answer = http::call(self.control, "POST", &format!("/age?hours={hours}"), b"").unwrap();
         assert_eq!(answer.status() / 100, 2, "{answer:?}");
     }
 

@@ -1,6 +1,6 @@
 """Is the lake's latest state what the table has? Asks with the README's query, and compares every image.
 
-    check_latest.py --lake PATH --table T --keys Id[,Sort] (--endpoint URL | --items FILE)
+    check_latest.py --lake PATH --table T --keys Id[,Sort] (--endpoint URL | --items FILE) [--kinesis]
 
 FILE has one item a line, as DynamoDB JSON. Prints one JSON line and exits 0 only if nothing differs:
 
@@ -24,11 +24,23 @@ from check_lake import newest_schema, quoted, rebuild
 from items import image, text
 from write_dynamodb import unwire_item
 
-# The README has this query for its readers.
+# The README has these queries for its readers.
 LATEST = """
 SELECT * FROM read_parquet('{files}', union_by_name = true, hive_partitioning = false)
 QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY _generation DESC, _sequence DESC, _sub DESC) = 1
     AND _op <> 'REMOVE'
+"""
+
+LATEST_BY_TIME = """
+WITH newest AS (
+    SELECT *, _sequence LIKE '000%' AS read FROM read_parquet('{files}', union_by_name = true, hive_partitioning = false)
+    QUALIFY row_number() OVER (
+        PARTITION BY {keys}, read
+        ORDER BY CASE WHEN read THEN _generation END DESC, CASE WHEN NOT read THEN _changed_at END DESC, _sequence DESC, _sub DESC
+    ) = 1
+)
+SELECT * EXCLUDE (read) FROM newest
+QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY _generation DESC, read) = 1 AND _op <> 'REMOVE'
 """
 
 
@@ -53,6 +65,7 @@ def main():
     parser.add_argument("--keys", required=True, type=lambda keys: keys.split(","))
     parser.add_argument("--endpoint")
     parser.add_argument("--items")
+    parser.add_argument("--kinesis", action="store_true", help="changes are ordered by their times")
     options = parser.parse_args()
 
     def identity(item):
@@ -63,7 +76,7 @@ def main():
     names = {column["attribute"]: quoted(column["column"]) for column in columns}
     files = f"{options.lake / options.table}/**/*.parquet"
     database = duckdb.connect()
-    latest = LATEST.format(files=files, keys=", ".join(names[key] for key in options.keys))
+    latest = (LATEST_BY_TIME if options.kinesis else LATEST).format(files=files, keys=", ".join(names[key] for key in options.keys))
     # Times in Python would need another library, and are no part of an item.
     result = database.execute(f"SELECT * EXCLUDE (_changed_at) FROM ({latest})")
     cells_of = [column[0] for column in result.description]

@@ -32,6 +32,14 @@ if ! up_to_date "$tools/venv" "$hash"; then
     echo "$hash" >"$tools/venv/.stamp"
 fi
 
+# Only its binary, with the local runtime: what it builds packages with (zig) is large and not needed here.
+local_runtime=cargo-lambda==1.9.2
+if ! up_to_date "$tools/cargo-lambda" "$local_runtime"; then
+    rm -rf "$tools/cargo-lambda"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --target "$tools/cargo-lambda" "$local_runtime" >&2
+    echo "$local_runtime" >"$tools/cargo-lambda/.stamp"
+fi
+
 jars="$tools/dynamodb-local"
 hash=$(stamp "$here/dynamodb-local/pom.xml")
 if ! up_to_date "$jars" "$hash"; then

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::change::ShardId;
 use crate::checkpoint::{Checkpoint, Saved};
 use crate::engine::{DISCOVERED, LAKE, STREAMS};
+pub(super) use crate::source::lag::Lag;
 use crate::source::{ShardList, StreamApi};
 
 /// A stream that the source names, with its shards unless they can't be listed.
@@ -48,19 +48,6 @@ pub(super) enum State {
     Finished,
     /// It was not read to its end, and the source does not list it any more.
     Gone,
-}
-
-/// How far the source is ahead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lag {
-    /// The source does not tell.
-    Unknown,
-    /// Everything is durable.
-    None,
-    /// The oldest change that is not durable has this age.
-    Behind(Duration),
-    /// There are changes, of unknown age.
-    More,
 }
 
 /// All streams: those of the source in its order, then those that only the state knows.

@@ -1,16 +1,11 @@
-//! Two large sets of items are compared in parts that fit into memory: each key has its part, each part a temporary file.
+//! Where do a table and its lake differ? Compared part by part, so that memory is bounded.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
+use std::io;
 
 use sha2::{Digest as _, Sha256};
 
-/// How many parts: a table of a hundred million items has 1.6 million in each.
-const PARTS: usize = 64;
-
-/// Instead of an image's digest: there is none.
-const REMOVED: &str = "-";
+use crate::lake::latest::Row;
+use crate::lake::latest::states::{Dealt, Order, States};
 
 /// An item that is not the same in table and lake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,27 +18,24 @@ pub(super) struct Difference {
 
 /// What was read of both sides.
 pub(super) struct Parts {
-    table: Vec<BufWriter<File>>,
-    lake: Vec<BufWriter<File>>,
+    table: Dealt,
+    lake: States,
 }
 
 impl Parts {
-    pub(super) fn new() -> io::Result<Self> {
-        let file = || Ok(BufWriter::with_capacity(4 << 10, tempfile::tempfile()?));
-        let files = || (0..PARTS).map(|_| file()).collect::<io::Result<Vec<_>>>();
-        Ok(Self { table: files()?, lake: files()? })
+    pub(super) fn new(order: Order) -> io::Result<Self> {
+        Ok(Self { table: Dealt::new()?, lake: States::new(order)? })
     }
 
     /// An item of the table.
     pub(super) fn add_item(&mut self, key: &str, image: &str) -> io::Result<()> {
         // JSON has no tab and no line's end but escaped.
-        writeln!(self.table[part_of(key)], "{key}\t{}", digest(image))
+        self.table.add(key, format_args!("{}", digest(image)))
     }
 
-    /// A row of the lake; `image` is `None` if it removes the item.
-    pub(super) fn add_row(&mut self, key: &str, rank: &str, image: Option<&str>) -> io::Result<()> {
-        let digest = image.map_or_else(|| REMOVED.to_owned(), digest);
-        writeln!(self.lake[part_of(key)], "{key}\t{rank}\t{digest}")
+    /// A row of the lake.
+    pub(super) fn add_row(&mut self, key: &str, row: &Row, image: &str) -> io::Result<()> {
+        self.lake.add(key, row, &digest(image))
     }
 
     /// Counts the differences and gives each to `each`. Unless all of the table was read (`whole`), what only the lake has
@@ -54,47 +46,22 @@ impl Parts {
             count += 1;
             each(Difference { key, what });
         };
-        for (table, lake) in self.table.into_iter().zip(self.lake) {
-            let mut latest = latest(lake)?;
-            for line in lines(table)? {
+        for (table, lake) in self.table.parts().zip(self.lake.parts()) {
+            let mut latest = lake?;
+            for line in table? {
                 let line = line?;
                 let Some((key, digest)) = line.split_once('\t') else { continue };
-                match latest.remove(key) {
-                    Some((_, found)) if found == digest => {}
-                    Some((_, found)) if found != REMOVED => differs(key.to_owned(), "it differs in the lake"),
-                    _ => differs(key.to_owned(), "the lake does not have it"),
+                match latest.remove(key).and_then(|state| state.image) {
+                    Some(found) if found == digest => {}
+                    Some(_) => differs(key.to_owned(), "it differs in the lake"),
+                    None => differs(key.to_owned(), "the lake does not have it"),
                 }
             }
-            let extra = latest.into_iter().filter(|(_, (_, digest))| whole && digest != REMOVED);
+            let extra = latest.into_iter().filter(|(_, state)| whole && state.image.is_some());
             extra.for_each(|(key, _)| differs(key, "only the lake has it"));
         }
         Ok(count)
     }
-}
-
-/// The row of each key that ranks highest, with the digest of its image.
-fn latest(rows: BufWriter<File>) -> io::Result<HashMap<String, (String, String)>> {
-    let mut latest: HashMap<String, (String, String)> = HashMap::new();
-    for line in lines(rows)? {
-        let line = line?;
-        let mut fields = line.split('\t').map(str::to_owned);
-        let (Some(key), Some(rank), Some(digest)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        let known = latest.entry(key).or_default();
-        if rank >= known.0 {
-            *known = (rank, digest);
-        }
-    }
-    Ok(latest)
-}
-
-fn lines(file: BufWriter<File>) -> io::Result<io::Lines<BufReader<File>>> {
-    let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.rewind()?;
-    Ok(BufReader::new(file).lines())
-}
-
-fn part_of(key: &str) -> usize {
-    usize::from(Sha256::digest(key)[0]) % PARTS
 }
 
 fn digest(image: &str) -> String {
@@ -104,11 +71,17 @@ fn digest(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn parts(items: &[(&str, &str)], rows: &[(&str, &str, Option<&str>)]) -> Parts {
-        let mut parts = Parts::new().unwrap();
+        let mut parts = Parts::new(Order::Sequence).unwrap();
         items.iter().for_each(|(key, image)| parts.add_item(key, image).unwrap());
-        rows.iter().for_each(|(key, rank, image)| parts.add_row(key, rank, *image).unwrap());
+        for (key, sequence, image) in rows {
+            let op = if image.is_some() { "MODIFY" } else { "REMOVE" };
+            let (sequence, op) = (format!("001{sequence}"), op.to_owned());
+            let row = Row { generation: 0, sequence, sub: 0, changed_at: None, op, image: Value::Null };
+            parts.add_row(key, &row, image.unwrap_or_default()).unwrap();
+        }
         parts
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, ListArray, StructArray};
+use arrow_array::{Array, ArrayRef, ListArray, StructArray, new_null_array};
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, Fields};
 use hashbrown::HashMap;
@@ -26,6 +26,12 @@ pub(super) struct ColumnBuilder {
 impl ColumnBuilder {
     pub(super) fn new(takes: AttributeType, storage: &ColumnType) -> Self {
         Self { nulls: Nulls::default(), slots: Slots::new(takes, storage) }
+    }
+
+    /// Hands over all values, and keeps room for as many.
+    pub(super) fn hand_over(&mut self) -> Self {
+        let empty = self.slots.like();
+        Self { nulls: std::mem::take(&mut self.nulls), slots: std::mem::replace(&mut self.slots, empty) }
     }
 
     #[inline]
@@ -55,6 +61,11 @@ impl ColumnBuilder {
     }
 
     pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        if self.nulls.len == 0 {
+            // Nobody looks at the values of such a column: memory that is zero anyway costs nothing. Tables may have
+            // hundreds of them.
+            return Ok(new_null_array(self.slots.finish(None)?.data_type(), rows));
+        }
         self.slots.pad(self.nulls.pad(rows));
         self.slots.finish(self.nulls.finish())
     }
@@ -74,6 +85,15 @@ impl Slots {
             ColumnType::List(element) => Self::Lists(Box::new(Lists::new(takes, element))),
             ColumnType::Struct(fields) => Self::Structs(Box::new(Structs::new(fields))),
             scalar => Self::Scalars(Values::new(takes, scalar)),
+        }
+    }
+
+    /// No values, and room for as many as are here.
+    fn like(&self) -> Self {
+        match self {
+            Self::Scalars(values) => Self::Scalars(values.like()),
+            Self::Lists(lists) => Self::Lists(Box::new(lists.like())),
+            Self::Structs(structs) => Self::Structs(Box::new(structs.like())),
         }
     }
 
@@ -153,6 +173,12 @@ impl Lists {
         Self { takes, element: element.clone(), offsets: vec![0], elements }
     }
 
+    fn like(&self) -> Self {
+        let mut offsets = Vec::with_capacity(self.offsets.len());
+        offsets.push(0);
+        Self { takes: self.takes, element: self.element.clone(), offsets, elements: self.elements.like() }
+    }
+
     fn push(&mut self, skipped: usize, value: &Value<'_>) -> Result<bool, Malformed> {
         let before = self.elements.len();
         let fits = self.push_elements(value);
@@ -227,6 +253,16 @@ impl Structs {
             columns: fields.iter().map(column).collect(),
             by_member: fields.iter().enumerate().map(|(at, field)| (field.name.as_str().into(), at)).collect(),
             fields: schema::struct_fields(fields),
+        }
+    }
+
+    fn like(&self) -> Self {
+        let column = |column: &ColumnBuilder| ColumnBuilder { nulls: Nulls::default(), slots: column.slots.like() };
+        Self {
+            len: 0,
+            columns: self.columns.iter().map(column).collect(),
+            by_member: self.by_member.clone(),
+            fields: self.fields.clone(),
         }
     }
 

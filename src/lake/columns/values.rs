@@ -99,6 +99,19 @@ impl Default for Variable {
 }
 
 impl Variable {
+    /// No values, and room for as many as are here.
+    fn like(&self) -> Self {
+        let mut offsets = Vec::with_capacity(self.offsets.len());
+        offsets.push(0);
+        Self { offsets, data: Vec::with_capacity(self.data.len()) }
+    }
+
+    /// Hands over all values, and keeps room for as many.
+    pub(in crate::lake) fn hand_over(&mut self) -> Self {
+        let empty = self.like();
+        std::mem::replace(self, empty)
+    }
+
     /// `skipped` empty values, then the one that stands between two offsets of `bytes`.
     #[inline(always)]
     pub(in crate::lake) fn push(&mut self, skipped: usize, bytes: &[u8], from: usize, to: usize) {
@@ -204,6 +217,20 @@ impl Values {
             ColumnType::Int64 => Self::Int64(Vec::new()),
             ColumnType::Double => Self::Double(Vec::new()),
             ColumnType::Bool => Self::Bool(BooleanBufferBuilder::new(0)),
+        }
+    }
+
+    /// No values, and room for as many as are here.
+    pub(super) fn like(&self) -> Self {
+        match self {
+            Self::Text(v) => Self::Text(v.like()),
+            Self::Json(v) => Self::Json(v.like()),
+            Self::NumberText(v) => Self::NumberText(v.like()),
+            Self::Binary(v) => Self::Binary(v.like()),
+            Self::Decimal(v, precision, scale) => Self::Decimal(Vec::with_capacity(v.len()), *precision, *scale),
+            Self::Int64(v) => Self::Int64(Vec::with_capacity(v.len())),
+            Self::Double(v) => Self::Double(Vec::with_capacity(v.len())),
+            Self::Bool(v) => Self::Bool(BooleanBufferBuilder::new(v.len())),
         }
     }
 

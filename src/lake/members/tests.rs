@@ -122,3 +122,23 @@ fn a_damaged_index_is_refused() {
         assert!(serde_json::from_str::<Members>(broken).is_err(), "{broken}");
     }
 }
+
+#[test]
+fn a_batch_has_all_members_or_not() {
+    let record = |n: u64, sub: u32| Record {
+        position: Position { sequence: number(n), sub },
+        channel: Channel::Kinesis,
+        table: None,
+        payload: bytes::Bytes::from_static(b"{}"),
+    };
+    let mut list = Vec::new();
+    for held in [record(3, 0), record(7, 0), record(7, 1), record(7, 2)] {
+        add(&mut list, Member::of(&held));
+    }
+    let members = Members { list, before: Vec::new() };
+    let batch = [record(9, 0), record(7, 2), record(7, 0), record(3, 0), record(7, 1), record(7, 1), record(7, 3)];
+    let picked = members.pick(&batch).unwrap();
+    let positions: Vec<_> = picked.iter().map(|record| record.position).collect();
+    assert_eq!(positions, [record(3, 0), record(7, 0), record(7, 1), record(7, 2)].map(|record| record.position));
+    assert!(members.pick(&batch[..4]).is_none());
+}

@@ -106,7 +106,9 @@ impl Chunk {
         let mut bytes = Vec::new();
         if let Some(dictionary) = self.dictionary.take().filter(|_| is_used) {
             let plain = dictionary.plain(matches!(self.order, Order::Bytes { .. }));
-            let body = Body { bytes: compressor.compress(&plain)?.into(), uncompressed: plain.len() };
+            let mut compressed = Vec::new();
+            super::compress(compressor, &plain, &mut compressed)?;
+            let body = Body { bytes: compressed.into(), uncompressed: plain.len() };
             let (buf, num_values) = (body.bytes, dictionary.len() as u32);
             let page = Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false };
             self.uncompressed += write(page, body.uncompressed, &mut bytes)?;

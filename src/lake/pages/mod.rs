@@ -227,8 +227,7 @@ impl Scratch {
     fn compress(&mut self) -> Result<Body, ParquetError> {
         let Self { compressor, body, compressed, .. } = self;
         compressed.clear();
-        compressed.reserve(zstd::zstd_safe::compress_bound(body.len()));
-        compressor.compress_to_buffer(&body[..], compressed)?;
+        compress(compressor, body, compressed)?;
         Ok(Body { bytes: Bytes::copy_from_slice(compressed), uncompressed: body.len() })
     }
 
@@ -236,6 +235,27 @@ impl Scratch {
     pub(super) fn memory(&self) -> usize {
         self.body.capacity() + self.compressed.capacity() + 4 * (self.present.capacity() + self.keys.capacity())
     }
+}
+
+/// Up to so many bytes a body becomes a frame as it is: compressing it takes thousands of instructions, for a few bytes.
+/// Where a table has many columns with few values, that is most of all work.
+const STORED: u8 = 128;
+
+/// Puts a zstd frame (RFC 8878) with this body into `out`, which is empty.
+fn compress(compressor: &mut Compressor<'_>, body: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
+    match u8::try_from(body.len()) {
+        Ok(length) if length <= STORED => {
+            // Magic number; a single segment whose size is one byte; one block, the last, raw.
+            out.extend_from_slice(&[0x28, 0xb5, 0x2f, 0xfd, 0x20, length]);
+            out.extend_from_slice(&(u32::from(length) << 3 | 1).to_le_bytes()[..3]);
+            out.extend_from_slice(body);
+        }
+        _ => {
+            out.reserve(zstd::zstd_safe::compress_bound(body.len()));
+            compressor.compress_to_buffer(body, out)?;
+        }
+    }
+    Ok(())
 }
 
 /// Which rows go into which page, so that none has more than `most` of what `offsets` count, but for a single row.

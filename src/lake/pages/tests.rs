@@ -183,6 +183,16 @@ fn a_dictionary_that_is_full_takes_no_more() {
 }
 
 #[test]
+fn a_body_of_any_length_is_a_frame() {
+    let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
+    for length in 0..400 {
+        let (body, mut frame) = ((0..length).map(|at| at as u8).collect::<Vec<_>>(), Vec::new());
+        super::compress(&mut compressor, &body, &mut frame).unwrap();
+        assert_eq!(zstd::bulk::decompress(&frame, length).unwrap(), body);
+    }
+}
+
+#[test]
 fn long_values_have_pages_of_their_own() {
     let schema = schema();
     let large = batch(6, 1, 0, 10);

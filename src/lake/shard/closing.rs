@@ -99,15 +99,20 @@ impl LakeShard {
             self.last = unfinished.end();
             self.open = OpenRange::default();
         }
+        if self.membership.is_some() {
+            (self.start, self.last) = (None, None);
+        }
         let mut range = Range::new(&self.place.chain, self.next, self.start, self.start, &self.place.lake.writer, &now);
         range.changed_until = self.changed_until;
         let table = self.table.as_ref().map(ToString::to_string);
         let since = self.changed_until.map(rfc3339);
         let generations = self.place.lake.generations.all().await?;
         range.gap = Some(Gap { reason: reason.to_owned(), found_at: now, table, since, generations });
+        self.sign_members(&mut range);
         self.place.name_gap(&range).await?;
         self.place.create(&range).await?;
         self.next += 1;
+        self.go_on_behind(&range);
         Ok(range.range)
     }
 }

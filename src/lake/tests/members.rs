@@ -9,7 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
 use crate::bug::{Bug, make};
-use crate::lake::member_shard::{Landed, MemberShard};
+use crate::lake::member_shard::{IfLost, Landed, MemberShard};
 use crate::lake::members::Members;
 use crate::lake::publish::Publisher;
 use crate::lake::range::Chain;
@@ -99,7 +99,7 @@ impl World {
                     None => {
                         seed += 1000;
                         let (lake, _) = self.lake(seed, faults()).await?;
-                        lake.open_members(&stream(), &ShardId::new("events")).await?
+                        lake.open_members(&stream(), &ShardId::new("events"), IfLost::default()).await?
                     }
                 };
                 chain.land(batch.clone(), None, &mut landed).await?;
@@ -157,7 +157,7 @@ fn run(seed: u64) -> (u32, u32, usize) {
         // Requests under way land, and the last range is completed by whoever comes.
         let (lake, clock) = world.lake(seed + 7, Faults::default()).await.unwrap();
         clock.sleep(Duration::from_secs(60)).await;
-        lake.open_members(&stream(), &ShardId::new("events")).await.unwrap();
+        lake.open_members(&stream(), &ShardId::new("events"), IfLost::default()).await.unwrap();
     });
     let mut expected = BTreeSet::new();
     for shard in 0..shards {

@@ -61,6 +61,7 @@ fn other_events_are_refused_with_what_they_look_like() {
         (r#"{"key1":"value1","key2":"value2"}"#, "the console's test event"),
         (r#"{"version":"0","detail-type":"x","source":"y"}"#, "an EventBridge event"),
         (r#"{"requestContext":{},"rawPath":"/"}"#, "an HTTP request"),
+        (r#"{"requestContext":{},"DDBStreamBatchInfo":{},"payload":"{}"}"#, "its `payload`"),
         (r#"{"awslogs":{"data":""}}"#, "an event of CloudWatch Logs"),
         (r#"{"Records":{},"a\nb":1}"#, r"an event with the members `Records`, `a\\nb`"),
         (r#"{"Records":[{"eventSource":"aws:sqs","body":"x"}]}"#, "an event of `aws:sqs`"),

@@ -39,19 +39,29 @@ pub struct Export {
     pub manifest: Manifest,
 }
 
+/// The manifest's own name may stand behind its folder.
+fn without_summary(uri: &str) -> &str {
+    uri.trim_end_matches('/').trim_end_matches(SUMMARY).trim_end_matches('/')
+}
+
 impl Place {
     /// Whether `uri` is in S3, so that a client is needed.
     pub fn is_s3(uri: &str) -> bool {
         uri.starts_with("s3://")
     }
 
+    /// Bucket and prefix of an export in S3; `None`: it is in a folder. The inner error: it names no export.
+    pub fn in_s3(uri: &str) -> Option<Result<(&str, &str), ()>> {
+        let rest = without_summary(uri).strip_prefix("s3://")?;
+        let parts = rest.split_once('/').filter(|(bucket, prefix)| !bucket.is_empty() && !prefix.is_empty());
+        Some(parts.ok_or(()))
+    }
+
     /// Where `uri` points: `s3://bucket/…/AWSDynamoDB/<export id>` or a folder of that form.
     pub fn parse(uri: &str, aws: Option<&Aws>) -> Result<Self, ExportError> {
-        let uri = uri.trim_end_matches('/').trim_end_matches(SUMMARY).trim_end_matches('/');
-        let Some(rest) = uri.strip_prefix("s3://") else { return Ok(Self::Folder(uri.into())) };
-        let parts = rest.split_once('/').filter(|(bucket, prefix)| !bucket.is_empty() && !prefix.is_empty());
+        let Some(parts) = Self::in_s3(uri) else { return Ok(Self::Folder(without_summary(uri).into())) };
         match (parts, aws) {
-            (Some((bucket, prefix)), Some(aws)) => {
+            (Ok((bucket, prefix)), Some(aws)) => {
                 Ok(Self::S3 { client: aws.s3().clone(), bucket: bucket.to_owned(), prefix: prefix.to_owned() })
             }
             _ => Err(ExportError(format!(

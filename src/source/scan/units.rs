@@ -5,8 +5,8 @@ use std::time::Duration;
 /// How much a page of a scan may take at most: 1 MB, consistent.
 const DEAREST_PAGE: f64 = 256.0;
 
-/// The items of a page before anything is known of their size.
-const FIRST_LIMIT: f64 = 100.0;
+/// How many items a unit reads, before anything is known of their size: so few that the first page can't take a burst.
+const FIRST_ITEMS: f64 = 1.0;
 
 /// Read units of one table, shared by all segments of its scan.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(rate: Option<f64>) -> Self {
-        Self { rate, available: 0.0, at: Duration::ZERO, page: 1.0, items_a_unit: FIRST_LIMIT, spent: 0.0 }
+        Self { rate, available: 0.0, at: Duration::ZERO, page: 1.0, items_a_unit: FIRST_ITEMS, spent: 0.0 }
     }
 
     /// Takes what a page will cost, as far as one can say, or tells how long to wait before asking again.
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn pages_are_as_large_as_a_segment_may_read_in_a_second() {
         let mut bucket = Bucket::new(Some(40.0));
-        assert_eq!(bucket.take(Duration::ZERO), Ok(1.0));
+        assert_eq!((bucket.take(Duration::ZERO), bucket.limit(4)), (Ok(1.0), Some(10)));
         bucket.paid(1.0, 50.0, 400);
         assert_eq!(bucket.limit(4), Some(80));
         // 50 units at 40 a second.

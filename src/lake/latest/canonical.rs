@@ -5,14 +5,14 @@ use serde_json::{Map, Value, json};
 use crate::decode::number;
 
 /// The canonical text of an item.
-pub(super) fn text(item: &Value) -> String {
+pub fn text(item: &Value) -> String {
     let Value::Object(attributes) = item else { return item.to_string() };
     let all: Map<_, _> = sorted(attributes).map(|(name, value)| (name.clone(), typed(value))).collect();
     Value::Object(all).to_string()
 }
 
 /// The canonical text of its key.
-pub(super) fn key(item: &Value, keys: &[String]) -> String {
+pub fn key(item: &Value, keys: &[String]) -> String {
     let attributes = keys.iter().filter_map(|name| Some((name.clone(), item.get(name)?.clone())));
     text(&Value::Object(attributes.collect()))
 }
