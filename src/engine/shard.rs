@@ -96,7 +96,7 @@ pub(super) enum Ended {
     Tip(Option<Checkpoint>),
     /// It was told to stop, and what it had is durable.
     Stopped,
-    /// Another process was faster: begin again where that is, at the end of the chain or at this position.
+    /// Another process was faster, or what was collected is lost: begin again where that is, at the end of the chain or at this position.
     Overtaken(Option<Checkpoint>),
 }
 
@@ -116,6 +116,11 @@ async fn into_lake(task: ShardTask) -> Result<Ended, EngineError> {
     match ended {
         Err(EngineError::Lake(LakeError::Overtaken { .. }) | EngineError::State(StateError::Overtaken(_))) => {
             tracing::warn!(%shard, "another process is ahead in this shard; going on behind it");
+            clock.sleep(clock.jittered(AFTER_OVERTAKEN)).await;
+            Ok(Ended::Overtaken(None))
+        }
+        Err(EngineError::Lake(lost @ LakeError::UploadLost { .. })) => {
+            tracing::warn!(%shard, error = %lost, "the open range is read again from the source");
             clock.sleep(clock.jittered(AFTER_OVERTAKEN)).await;
             Ok(Ended::Overtaken(None))
         }

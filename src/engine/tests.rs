@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::totals::Counts;
 use super::{Engine, EngineError, EngineSettings, OnGap, Parts};
 use crate::clock::Clock;
+use crate::lake::limits::Limits;
 use crate::lake::range::Range;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
@@ -48,6 +49,7 @@ impl House {
             tables: HashMap::new(),
             default_rules: Arc::new(rules),
             only: None,
+            limits: Limits::default(),
         };
         let engine = Engine::new(Parts {
             finder: Arc::new(stream.clone()),

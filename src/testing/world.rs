@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::engine::handler::HandlerParts;
 use crate::engine::{Engine, EngineError, EngineSettings, OnGap, Parts};
 use crate::handler::dead_letter::StoredDeadLetters;
+use crate::lake::limits::Limits;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
 use crate::lake::{Lake, LakeSettings};
@@ -191,6 +192,7 @@ impl World {
                 late: 0.02,
                 exists_after_success: 0.05,
                 exists_without_effect: 0.02,
+                forgotten: 0.02,
                 delay: Duration::from_millis(200),
                 ..Faults::default()
             }
@@ -238,12 +240,16 @@ fn lake_settings(seed: u64) -> LakeSettings {
     let mut random = StdRng::seed_from_u64(seed);
     let age = Duration::from_millis(random.random_range(500..30_000));
     let rules = TableRules { partition_by: vec!["hour".into(), "Kind".into()], max_columns: 12, ..Default::default() };
+    let rows = random.random_range(1..200);
+    // Half of them upload what they have encoded before the range is there.
+    let small = Limits { batch: 8 << 10, raw: 16 << 10, group: 2 << 10, part: 1 << 10 };
     LakeSettings {
         pipeline: "simulated".to_owned(),
-        roll: RollLimits { bytes: 1 << 20, rows: random.random_range(1..200), age, idle: age },
+        roll: RollLimits { bytes: 1 << 20, rows, age, idle: age },
         tables: HashMap::new(),
         default_rules: Arc::new(rules),
         only: None,
+        limits: if random.random_bool(0.5) { small } else { Limits::default() },
     }
 }
 
