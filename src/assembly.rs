@@ -12,6 +12,7 @@ use crate::checkpoint::{StateError, StateStore};
 use crate::clock::Clock;
 use crate::engine::{EngineSettings, OnGap};
 use crate::lake::latest::states::Order;
+use crate::lake::limits::Limits;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
 use crate::lake::store::{FolderStore, ObjectStore, S3Store, StoreError, probe};
@@ -222,6 +223,7 @@ impl<'a> Assembly<'a> {
             },
             tables,
             default_rules: Arc::new(table_rules(lake, "")),
+            limits: Limits::default(),
             only: match &self.pipeline.source.origin {
                 // A Kinesis stream may carry more tables than the pipeline wants.
                 Origin::Kinesis { tables: Some(tables), .. } => Some(tables.iter().cloned().collect()),

@@ -14,6 +14,7 @@ use watershed::clock::Clock;
 use watershed::decode::envelope;
 use watershed::decode::json::Marks;
 use watershed::lake::columns;
+use watershed::lake::limits::Limits;
 use watershed::lake::roll::RollLimits;
 use watershed::lake::rows::{RowOrigin, Rows};
 use watershed::lake::schema::{NewAttributes, TableRules, TableSchema};
@@ -111,6 +112,7 @@ impl InMemory {
             tables: std::collections::HashMap::new(),
             default_rules: Arc::new(rules),
             only: None,
+            limits: Limits::default(),
         };
         let store = MemoryStore::new();
         let lake = Lake::open(Arc::new(store.clone()), Clock::system(), settings).await.expect("a lake");

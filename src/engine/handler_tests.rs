@@ -11,6 +11,7 @@ use super::handler::HandlerParts;
 use super::{Engine, EngineSettings, OnGap, Parts};
 use crate::clock::Clock;
 use crate::handler::dead_letter::StoredDeadLetters;
+use crate::lake::limits::Limits;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
 use crate::lake::{Lake, LakeSettings};
@@ -43,6 +44,7 @@ impl House {
             tables: HashMap::new(),
             default_rules: Arc::new(TableRules { max_columns: 9, ..TableRules::default() }),
             only: None,
+            limits: Limits::default(),
         };
         let parts = handlers.iter().enumerate().map(|(number, (journal, longest))| {
             let faults = HandlerFaults { longest: *longest, ..HandlerFaults::NONE };

@@ -99,7 +99,8 @@ pub(super) enum Ended {
     Tip(Option<Checkpoint>),
     /// It was told to stop, and what it had is durable.
     Stopped,
-    /// Another process was faster: begin again where that is, at the end of the chain or at this position.
+    /// Another process was faster, or what was collected is lost: begin again where that is, at the end of the chain or at
+    /// this position.
     Overtaken(Option<Checkpoint>),
 }
 
@@ -116,16 +117,19 @@ async fn into_lake(task: ShardTask) -> Result<Ended, EngineError> {
         Ok(shard) => shard.follow().await,
         Err(error) => Err(error),
     };
-    match ended {
+    match &ended {
         Err(EngineError::Lake(LakeError::Overtaken { .. }) | EngineError::State(StateError::Overtaken(_))) => {
             tracing::warn!(shard = %key.shard, "another process is ahead in this shard; going on behind it");
-            shared.clock.sleep(shared.clock.jittered(AFTER_OVERTAKEN)).await;
-            // It may have finished the shard: then there is nothing to go on with.
-            let stored = load_patiently(&*shared.state, &shared.clock, &api.identity().id).await?;
-            Ok(Ended::Overtaken(stored.into_iter().find(|(known, _)| *known == key).map(|(_, checkpoint)| checkpoint)))
         }
-        other => other,
+        Err(EngineError::Lake(lost @ LakeError::UploadLost { .. })) => {
+            tracing::warn!(shard = %key.shard, error = %lost, "the open range is read again from the source");
+        }
+        _ => return ended,
     }
+    shared.clock.sleep(shared.clock.jittered(AFTER_OVERTAKEN)).await;
+    // Another process may have finished the shard: then there is nothing to go on with.
+    let stored = load_patiently(&*shared.state, &shared.clock, &api.identity().id).await?;
+    Ok(Ended::Overtaken(stored.into_iter().find(|(known, _)| *known == key).map(|(_, checkpoint)| checkpoint)))
 }
 
 struct Shard {

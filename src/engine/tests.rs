@@ -12,6 +12,7 @@ use super::{Engine, EngineError, EngineSettings, OnGap, Parts};
 use crate::change::ShardId;
 use crate::checkpoint::{Checkpoint, CheckpointKey, StateStore as _};
 use crate::clock::Clock;
+use crate::lake::limits::Limits;
 use crate::lake::range::Range;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
@@ -51,6 +52,7 @@ impl House {
             tables: HashMap::new(),
             default_rules: Arc::new(rules),
             only: None,
+            limits: Limits::default(),
         };
         let engine = Engine::new(Parts {
             finder: Arc::new(stream.clone()),

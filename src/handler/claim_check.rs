@@ -67,7 +67,9 @@ fn failed(error: StoreError) -> HandlerError {
     let why = format!("a payload that is too large for the target can't be kept in the lake: {error}");
     match error {
         StoreError::Fatal(_) => HandlerError::Failed(why),
-        StoreError::Exists(_) | StoreError::Unsettled(_) => HandlerError::Unavailable { why, after: None },
+        StoreError::Exists(_) | StoreError::Unsettled(_) | StoreError::Gone(_) => {
+            HandlerError::Unavailable { why, after: None }
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Encodes the rows of one data file as Parquet, in memory, and proves the file readable before anybody sees it.
+//! Encodes the rows of one data file as Parquet, in memory, and proves the file readable before anybody sees it. What is
+//! finished may leave before the file is.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -19,10 +20,12 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::encodings::{self, Choice};
+use super::limits::Limits;
 use super::pages::{self, Chunk, Order, Scratch};
 use super::parts::{self, Part, Writer, leaves};
 use super::schema::{TableRules, TableSchema};
 use super::side_by_side::side_by_side;
+use super::sink::Sink;
 
 /// The zstd level: the first is several times faster than the usual third and a few per cent larger.
 pub(super) const ZSTD_LEVEL: i32 = 1;
@@ -32,7 +35,7 @@ pub(super) const ZSTD_LEVEL: i32 = 1;
 /// refuses the file wherever it does not read in vectors, and skips nothing anywhere.
 const WRITER: &str = concat!("watershed version ", env!("CARGO_PKG_VERSION"));
 
-/// The most rows of a row group. Encoded columns of a row group stay in memory until it is complete.
+/// The most rows of a row group.
 const ROW_GROUP_ROWS: usize = 1_000_000;
 
 /// What a compressor takes at most, and how much more than what it is given if that is little.
@@ -63,6 +66,9 @@ pub struct FileWriter {
     /// The positions of indexed columns, by which each row group is sorted.
     sort_by: Vec<usize>,
     rows: usize,
+    /// The encoded bytes with which a row group ends, and the size of the parts that are taken before the file ends.
+    group: usize,
+    part: usize,
     /// Since the first rows came: they say how columns are encoded.
     begun: Option<Begun>,
 }
@@ -79,7 +85,20 @@ impl FileWriter {
             .filter(|&at| !arrow.field(at).data_type().is_nested())
             .collect();
         let properties = properties(&arrow, &sort_by, notes)?;
-        Ok(Self { schema: arrow, properties, sort_by, rows: 0, begun: None })
+        let (group, part) = (Limits::default().group, usize::MAX);
+        Ok(Self { schema: arrow, properties, sort_by, rows: 0, group, part, begun: None })
+    }
+
+    /// From now on row groups end with `group` encoded bytes, and with `part` there is something for [`Self::take_parts`]
+    /// whenever so many bytes are finished. Call before the first rows come.
+    pub fn in_pieces(mut self, group: usize, part: Option<usize>) -> Self {
+        (self.group, self.part) = (group, part.unwrap_or(usize::MAX).max(1));
+        self
+    }
+
+    /// The bytes behind those taken before that are finished, in parts of one size. What is taken is the caller's to keep.
+    pub fn take_parts(&mut self) -> Vec<Bytes> {
+        self.begun.as_mut().map_or_else(Vec::new, |begun| begun.file.inner_mut().take())
     }
 
     /// Encodes a batch of rows, sorted by the indexed columns if there are any; then it is a row group of its own.
@@ -103,6 +122,11 @@ impl FileWriter {
         self.begun.as_mut().map_or(Ok(()), |begun| begun.close_group(threads))
     }
 
+    /// How many bytes were taken so.
+    pub fn taken(&self) -> usize {
+        self.begun.as_ref().map_or(0, |begun| begun.file.inner().taken())
+    }
+
     /// The rows given to it.
     pub fn rows(&self) -> usize {
         self.rows
@@ -118,7 +142,7 @@ impl FileWriter {
         self.begun.as_ref().map_or(0, Begun::encoded)
     }
 
-    /// Completes the file and checks it.
+    /// Completes the file, checks it, and answers all of it that [`Self::take_parts`] has not.
     pub fn finish(self) -> Result<Bytes, FileError> {
         self.finish_on(1)
     }
@@ -127,16 +151,20 @@ impl FileWriter {
     pub fn finish_on(mut self, threads: usize) -> Result<Bytes, FileError> {
         self.begin(&[])?;
         self.close_group(threads)?;
-        let file = self.begun.map_or_else(|| Ok(Vec::new()), |begun| begun.file.into_inner())?;
-        let file = Bytes::from(file);
-        verify(&file, self.rows)?;
-        Ok(file)
+        let sink = self.begun.map_or_else(|| Ok(Sink::new(usize::MAX)), |begun| begun.file.into_inner())?;
+        let (taken, rest) = sink.finish();
+        verify_end(&rest, (taken + rest.len()) as u64, self.rows)?;
+        Ok(rest)
     }
 
     fn begin(&mut self, first: &[ArrayRef]) -> Result<&mut Begun, FileError> {
         match &mut self.begun {
             Some(begun) => Ok(begun),
-            none => Ok(none.insert(Begun::new(&self.schema, self.properties.clone(), &self.sort_by, first)?)),
+            none => {
+                let sink = Sink::new(self.part);
+                let begun = Begun::new(&self.schema, self.properties.clone(), &self.sort_by, first, sink)?;
+                Ok(none.insert(Begun { group: self.group, ..begun }))
+            }
         }
     }
 }
@@ -173,7 +201,7 @@ fn properties(
 
 /// A file that has rows: row groups that are complete, and the columns of the one that is not.
 struct Begun {
-    file: SerializedFileWriter<Vec<u8>>,
+    file: SerializedFileWriter<Sink>,
     /// How the columns are encoded, and which of them by ourselves: one for each leaf.
     choices: Vec<Choice>,
     ours: Vec<Option<Order>>,
@@ -186,6 +214,8 @@ struct Begun {
     /// The rows and the raw bytes of the row group.
     rows: usize,
     raw: usize,
+    /// The encoded bytes with which it ends.
+    group: usize,
 }
 
 impl Begun {
@@ -195,16 +225,17 @@ impl Begun {
         properties: WriterPropertiesBuilder,
         indexed: &[usize],
         first: &[ArrayRef],
+        sink: Sink,
     ) -> Result<Self, FileError> {
         let leaves = ArrowSchemaConverter::new().convert(schema)?;
         let choices = encodings::choices(first);
         let ours = pages::ours(schema.fields(), &leaves, indexed);
         let properties = encodings::set(properties, &choices, &leaves).build();
         let options = ArrowWriterOptions::new().with_properties(properties).with_parquet_schema(leaves);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
+        let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options)?;
         let (file, others) = writer.into_serialized_writer()?;
         let (columns, scratch) = (Vec::new(), Mutex::default());
-        Ok(Self { file, choices, ours, others, columns, scratch, rows: 0, raw: 0 })
+        Ok(Self { file, choices, ours, others, columns, scratch, rows: 0, raw: 0, group: usize::MAX })
     }
 
     fn add(&mut self, threads: usize, batch: &RecordBatch) -> Result<(), FileError> {
@@ -221,7 +252,11 @@ impl Begun {
         self.raw += batch.get_array_memory_size();
         let parts = parts::of(batch, &mut self.columns)?;
         let scratch = &self.scratch;
-        Ok(side_by_side(threads, parts, |part: Part<'_>| with_scratch(scratch, |scratch| part.encode(scratch)))?)
+        side_by_side(threads, parts, |part: Part<'_>| with_scratch(scratch, |scratch| part.encode(scratch)))?;
+        if self.columns.iter().map(Writer::encoded).sum::<usize>() >= self.group {
+            self.close_group(threads)?;
+        }
+        Ok(())
     }
 
     /// Writers for the columns of another row group.
@@ -282,7 +317,7 @@ impl Begun {
         // Writers don't count their compressors, which grow with what they are given, up to a bound.
         let others = self.columns.iter().filter(|column| matches!(column, Writer::Other(_))).count();
         let compressors = ((scratch.len() + others) * COMPRESSOR).min(COMPRESSOR_OF_RAW * self.raw);
-        columns + compressors + scratch.iter().map(Scratch::memory).sum::<usize>() + self.file.inner().capacity()
+        columns + compressors + scratch.iter().map(Scratch::memory).sum::<usize>() + self.file.inner().memory()
     }
 
     fn encoded(&self) -> usize {
@@ -309,12 +344,17 @@ fn with_scratch<T>(
     done
 }
 
-/// Reads the footer back and checks that it promises `rows` rows, in column chunks that lie inside the file.
+/// Reads the footer of a whole file back and checks that it promises `rows` rows, in column chunks that lie inside the file.
 pub fn verify(file: &Bytes, rows: usize) -> Result<(), FileError> {
+    verify_end(file, file.len() as u64, rows)
+}
+
+/// [`verify`] for the end of a file of `size` bytes, with its footer.
+fn verify_end(end: &Bytes, size: u64, rows: usize) -> Result<(), FileError> {
     let unreadable = |what: String| FileError::Unreadable(what);
-    let metadata = ParquetMetaDataReader::new()
-        .parse_and_finish(file)
-        .map_err(|error| unreadable(format!("its footer does not parse ({error})")))?;
+    let mut reader = ParquetMetaDataReader::new();
+    let parsed = reader.try_parse_sized(end, size).and_then(|()| reader.finish());
+    let metadata = parsed.map_err(|error| unreadable(format!("its footer does not parse ({error})")))?;
     let promised = metadata.file_metadata().num_rows();
     if promised != rows as i64 {
         return Err(unreadable(format!("it has {promised} rows instead of {rows}")));
@@ -323,7 +363,7 @@ pub fn verify(file: &Bytes, rows: usize) -> Result<(), FileError> {
     for group in metadata.row_groups() {
         let inside = group.columns().iter().all(|chunk| {
             let (start, length) = chunk.byte_range();
-            start.checked_add(length).is_some_and(|end| end <= file.len() as u64)
+            start.checked_add(length).is_some_and(|end| end <= size)
         });
         if group.num_columns() != columns || !inside {
             return Err(unreadable("a column chunk lies outside the file".to_owned()));

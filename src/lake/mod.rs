@@ -25,6 +25,7 @@ pub mod file;
 pub mod generation;
 pub(crate) mod kept;
 pub mod latest;
+pub mod limits;
 pub mod member_shard;
 pub(crate) mod members;
 mod open_file;
@@ -44,11 +45,14 @@ pub mod schema;
 pub mod settle;
 pub mod shard;
 mod side_by_side;
+mod sink;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod upload_ahead;
 
 use generation::Generations;
+use limits::Limits;
 use member_shard::{IfLost, MemberShard};
 use publish::Publisher;
 use range::Chain;
@@ -59,6 +63,7 @@ use schema::TableRules;
 use settle::Settled;
 use shard::LakeShard;
 use store::{ObjectStore, StoreError};
+use upload_ahead::UploadsAhead;
 
 /// The object that says whose lake this is.
 const IDENTITY_PATH: &str = "_watershed/lake.json";
@@ -76,6 +81,15 @@ pub enum LakeError {
         shard: ShardId,
         /// The range both wanted.
         range: u64,
+    },
+    /// The store has lost an upload, whose bytes are not kept: open the shard again, and its range is read again from the
+    /// source.
+    #[error("the store has lost the upload of {path}: {why}")]
+    UploadLost {
+        /// The data file it was to be.
+        path: String,
+        /// What the store says.
+        why: String,
     },
     /// The source does not give again what a range says it gave.
     #[error("range {path} can't be completed from the source: {why}")]
@@ -147,6 +161,8 @@ pub struct LakeSettings {
     pub default_rules: Arc<TableRules>,
     /// The tables that belong into the lake; `None`: all that the source has.
     pub only: Option<HashSet<TableName>>,
+    /// How much is done at a time.
+    pub limits: Limits,
 }
 
 /// A backfill's way into the lake.
@@ -177,6 +193,7 @@ pub struct Lake {
     /// Whether this is a backfill's way into the lake, and of which generations: then its rows are of these, whatever
     /// begins meanwhile.
     backfill: Option<Backfill>,
+    uploads: Arc<UploadsAhead>,
     /// Signs this process's ranges, so that it knows them again.
     writer: String,
 }
@@ -214,7 +231,8 @@ impl Lake {
         }
         let registry = Arc::new(Registry::new(store.clone(), clock.clone(), writer.clone()));
         let generations = Arc::new(Generations::new(store.clone(), clock.clone(), writer.clone()));
-        Ok(Arc::new(Self { store, clock, settings, registry, generations, backfill: None, writer }))
+        let uploads = Arc::new(UploadsAhead::new(store.clone(), clock.clone(), settings.limits.part));
+        Ok(Arc::new(Self { store, clock, settings, registry, generations, backfill: None, uploads, writer }))
     }
 
     /// The same lake for the rows of a backfill, which are of `generations`, by table. With `keeps` its source can't be read
@@ -227,6 +245,7 @@ impl Lake {
             registry: self.registry.clone(),
             generations: self.generations.clone(),
             backfill: Some(Backfill { generations, keeps }),
+            uploads: self.uploads.clone(),
             writer: self.writer.clone(),
         })
     }

@@ -1,16 +1,19 @@
 //! A data file in the making: rows of one table and partition, encoded as they collect.
 //!
 //! A batch of rows is encoded on a worker thread while the next one collects. The encoder travels with it; a batch that
-//! is full before it has come back waits for it.
+//! is full before it has come back waits for it. What is finished of a large file is uploaded meanwhile.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::LakeError;
 use super::file::{FileError, FileWriter};
+use super::limits::Limits;
 use super::rows::{RowOrigin, Rows};
 use super::schema::{TableRules, TableSchema};
 use super::side_by_side::side_by_side;
+use super::upload_ahead::{Destination, UploadAhead};
 use crate::change::{Position, Record, TableName};
 use crate::clock::{Clock, Started};
 use crate::decode::envelope::Envelope;
@@ -24,6 +27,20 @@ const MEASURE_EVERY: usize = 256 << 10;
 /// What the footer of every file of a range says.
 pub(super) type Notes = Vec<(&'static str, String)>;
 
+/// What a data file will be.
+pub(super) struct NewFile {
+    pub(super) table: TableName,
+    pub(super) partition: String,
+    pub(super) rules: Arc<TableRules>,
+    pub(super) origin: RowOrigin,
+    pub(super) schema: Arc<TableSchema>,
+    /// Its path in the lake.
+    pub(super) path: String,
+    /// Where it goes while it is encoded, if it does.
+    pub(super) destination: Option<Arc<Destination>>,
+    pub(super) limits: Limits,
+}
+
 /// A data file in the making.
 pub(super) struct OpenFile {
     pub(super) table: TableName,
@@ -32,6 +49,11 @@ pub(super) struct OpenFile {
     pub(super) rows: Rows,
     pub(super) end: Option<Position>,
     pub(super) origin: RowOrigin,
+    path: String,
+    destination: Option<Arc<Destination>>,
+    /// Since a part of it was finished.
+    upload: Option<UploadAhead>,
+    limits: Limits,
     encoder: Encoder,
     /// What the encoder, with the batch it has, takes in memory, and what that may come to in the file.
     encoder_memory: usize,
@@ -64,7 +86,13 @@ pub(super) struct FinishedFile {
     pub(super) schema: u32,
     pub(super) generation: i64,
     pub(super) end: Position,
-    pub(super) body: Bytes,
+    pub(super) path: String,
+    /// The bytes of the whole file.
+    pub(super) size: usize,
+    /// Those of them that are not uploaded.
+    pub(super) rest: Bytes,
+    /// Where the others are.
+    pub(super) upload: Option<UploadAhead>,
 }
 
 /// Completes all files that have rows, in the order of their last records, so that parts of one partition follow each
@@ -87,13 +115,8 @@ pub(super) fn finish_files(
 }
 
 impl OpenFile {
-    pub(super) fn new(
-        table: TableName,
-        partition: String,
-        rules: Arc<TableRules>,
-        origin: RowOrigin,
-        schema: Arc<TableSchema>,
-    ) -> Self {
+    pub(super) fn new(file: NewFile) -> Self {
+        let NewFile { table, partition, rules, origin, schema, path, destination, limits } = file;
         Self {
             table,
             partition,
@@ -101,6 +124,10 @@ impl OpenFile {
             rows: Rows::new(origin.clone(), schema),
             end: None,
             origin,
+            path,
+            destination,
+            upload: None,
+            limits,
             encoder: Encoder::None,
             encoder_memory: 0,
             encoder_bytes: 0,
@@ -124,7 +151,7 @@ impl OpenFile {
 
     /// The bytes that all of it takes in memory, roughly.
     pub(super) fn memory(&self) -> usize {
-        self.raw() + self.encoder_memory
+        self.raw() + self.encoder_memory + self.upload.as_ref().map_or(0, UploadAhead::memory)
     }
 
     /// The bytes the file would have if it ended here, roughly.
@@ -159,17 +186,18 @@ impl OpenFile {
     }
 
     /// Begins to encode the rows collected so far, once those before them are. With `close_group` they end a row group.
-    pub(super) async fn encode(&mut self, clock: &Clock, notes: Notes, close_group: bool) -> Result<(), FileError> {
+    pub(super) async fn encode(&mut self, clock: &Clock, notes: Notes, close_group: bool) -> Result<(), LakeError> {
         self.settle().await?;
-        (self.encoder_memory, self.encoder_bytes) = (self.memory(), self.encoded());
+        (self.encoder_memory, self.encoder_bytes) = (self.raw() + self.encoder_memory, self.encoded());
         let mut rows = self.rows.hand_over();
         (self.measured, self.unmeasured) = (0, 0);
         self.encoded_rows += rows.len();
         let (encoder, rules, cores) = (self.take_encoder(), self.rules.clone(), clock.clone());
+        let (group, part) = (self.limits.group, self.destination.as_ref().map(|to| to.part()));
         let encoding = clock.start(move || {
             let mut encoder = match encoder {
                 Some(encoder) => encoder,
-                None => Box::new(FileWriter::new(rows.schema(), &rules, &notes)?),
+                None => Box::new(FileWriter::new(rows.schema(), &rules, &notes)?.in_pieces(group, part)),
             };
             let batch = rows.finish()?;
             drop(rows);
@@ -194,15 +222,27 @@ impl OpenFile {
         matches!(&self.encoder, Encoder::Away(encoding) if encoding.is_finished())
     }
 
-    /// Waits until the batch on its way is encoded.
-    pub(super) async fn settle(&mut self) -> Result<(), FileError> {
+    /// Waits until the batch on its way is encoded, and until what that has finished is on its way to the store.
+    pub(super) async fn settle(&mut self) -> Result<(), LakeError> {
         if let Encoder::Away(encoding) = &mut self.encoder {
             let encoded = encoding.join().await;
             // On an error the file stays without those rows; `finish` then refuses.
             self.encoder = Encoder::None;
-            let encoder = encoded?;
+            let mut encoder = encoded?;
+            let finished = encoder.take_parts();
             (self.encoder_memory, self.encoder_bytes) = (encoder.memory(), encoder.encoded());
             self.encoder = Encoder::Here(encoder);
+            self.upload(finished).await?;
+        }
+        Ok(())
+    }
+
+    async fn upload(&mut self, parts: Vec<Bytes>) -> Result<(), LakeError> {
+        if let Some(to) = self.destination.as_ref().filter(|_| !parts.is_empty()) {
+            let upload = self.upload.get_or_insert_with(|| UploadAhead::begin(to.clone()));
+            for part in parts {
+                upload.push(part).await?;
+            }
         }
         Ok(())
     }
@@ -218,7 +258,9 @@ impl OpenFile {
         let Some(end) = self.end else { return Ok(None) };
         let mut encoder = match self.take_encoder() {
             Some(encoder) => encoder,
-            None => Box::new(FileWriter::new(self.rows.schema(), &self.rules, notes)?),
+            None => {
+                Box::new(FileWriter::new(self.rows.schema(), &self.rules, notes)?.in_pieces(self.limits.group, None))
+            }
         };
         self.encoded_rows += self.rows.len();
         if !self.rows.is_empty() {
@@ -228,6 +270,7 @@ impl OpenFile {
             let why = format!("only {} of {} rows were encoded", encoder.rows(), self.encoded_rows);
             return Err(FileError::Unreadable(why));
         }
+        let (taken, rest) = (encoder.taken(), encoder.finish_on(threads)?);
         Ok(Some(FinishedFile {
             table: self.table,
             partition: self.partition,
@@ -235,7 +278,10 @@ impl OpenFile {
             schema: self.rows.schema().version,
             generation: self.origin.generation,
             end,
-            body: encoder.finish_on(threads)?,
+            path: self.path,
+            size: taken + rest.len(),
+            rest,
+            upload: self.upload,
         }))
     }
 }

@@ -8,22 +8,15 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Lake;
 use super::columns::Misfits;
-use super::file::FileError;
-use super::open_file::{Notes, OpenFile};
+use super::limits::Limits;
+use super::open_file::{NewFile, Notes, OpenFile};
 use super::placement::Placement;
-use super::rows::RowOrigin;
-use super::schema::{TableRules, TableSchema};
+use super::schema::TableRules;
+use super::{Lake, LakeError};
 use crate::change::{Position, Record, TableName};
 use crate::clock::Clock;
 use crate::decode::envelope::Envelope;
-
-/// A file's rows are encoded when they take this much memory: enough for good pages.
-const ENCODE_AT: usize = 16 << 20;
-
-/// The rows of all files of a shard that wait to be encoded take at most this much; then those of the largest are.
-const RAW_AT_MOST: usize = 64 << 20;
 
 /// The most files of a shard of which a batch is being encoded. Further ones wait, and so does reading.
 const AWAY_AT_MOST: usize = 2;
@@ -86,15 +79,8 @@ impl OpenRange {
     }
 
     /// Opens a file and answers its number.
-    pub(super) fn open_file(
-        &mut self,
-        table: TableName,
-        partition: String,
-        rules: Arc<TableRules>,
-        origin: RowOrigin,
-        schema: Arc<TableSchema>,
-    ) -> usize {
-        self.files.push(OpenFile::new(table, partition, rules, origin, schema));
+    pub(super) fn open_file(&mut self, file: NewFile) -> usize {
+        self.files.push(OpenFile::new(file));
         self.files.len() - 1
     }
 
@@ -110,16 +96,16 @@ impl OpenRange {
     }
 
     /// Whether rows have to be encoded after a change was added to `file`: of which file?
-    pub(super) fn to_encode(&self, file: usize) -> Option<usize> {
-        if self.files[file].raw() >= ENCODE_AT {
+    pub(super) fn to_encode(&self, file: usize, limits: &Limits) -> Option<usize> {
+        if self.files[file].raw() >= limits.batch {
             return Some(file);
         }
         let largest = || (0..self.files.len()).max_by_key(|&file| self.files[file].raw());
-        (self.raw >= RAW_AT_MOST).then(largest).flatten()
+        (self.raw >= limits.raw).then(largest).flatten()
     }
 
     /// Begins to encode the rows of a file. Waits while too many are being encoded.
-    pub(super) async fn encode(&mut self, file: usize, clock: &Clock, notes: Notes) -> Result<(), FileError> {
+    pub(super) async fn encode(&mut self, file: usize, clock: &Clock, notes: Notes) -> Result<(), LakeError> {
         self.away.retain(|&other| other != file && self.files[other].is_away());
         while self.away.len() >= AWAY_AT_MOST
             && let Some(oldest) = self.away.pop_front()
@@ -133,7 +119,7 @@ impl OpenRange {
     }
 
     /// Takes back what has been encoded meanwhile, and measures what has come.
-    pub(super) async fn look_after(&mut self) -> Result<(), FileError> {
+    pub(super) async fn look_after(&mut self) -> Result<(), LakeError> {
         for at in 0..self.away.len() {
             let file = &mut self.files[self.away[at]];
             if file.is_back() {
@@ -146,7 +132,7 @@ impl OpenRange {
     }
 
     /// Waits until all that is being encoded is.
-    pub(super) async fn settle(&mut self) -> Result<(), FileError> {
+    pub(super) async fn settle(&mut self) -> Result<(), LakeError> {
         while let Some(file) = self.away.pop_front() {
             self.files[file].settle().await?;
         }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::file;
+use super::open_file::FinishedFile;
 use super::range::{Chain, KeptRecords, Range, RangeFile};
 use super::settle::{self, Settled};
+use super::upload_ahead::UploadAhead;
 use super::{Lake, LakeError};
 
 /// Ranges that one answer of a listing has, at S3.
@@ -87,6 +89,29 @@ impl Publisher {
         Ok(true)
     }
 
+    /// Creates a range, or finds it the same as that of a killed writer, and then its files. What is left to upload of large
+    /// ones is on its way meanwhile; none is completed before the range is there.
+    pub(super) async fn publish(
+        &self,
+        plan: Option<&Range>,
+        range: &Range,
+        mut files: Vec<FinishedFile>,
+    ) -> Result<(), LakeError> {
+        if let Some(plan) = plan {
+            self.same(plan, range)?;
+        } else {
+            let (created, uploaded) = tokio::join!(self.create(range), upload_rests(&mut files));
+            created.and(uploaded)?;
+        }
+        for (file, entry) in files.into_iter().zip(&range.files) {
+            match file.upload {
+                Some(upload) => self.complete_file(entry, upload).await?,
+                None => self.put_file(entry, &file.rest).await?,
+            }
+        }
+        Ok(())
+    }
+
     /// Creates a range's object: from now on it is what these records of the shard are in the lake.
     pub(super) async fn create(&self, range: &Range) -> Result<(), LakeError> {
         let path = self.chain.range_path(range.range);
@@ -109,7 +134,7 @@ impl Publisher {
     }
 
     /// Checks that a range of a killed process has come out the same from the source.
-    pub(super) fn same(&self, plan: &Range, range: &Range) -> Result<(), LakeError> {
+    fn same(&self, plan: &Range, range: &Range) -> Result<(), LakeError> {
         let of =
             |range: &Range| (range.first.clone(), range.end.clone(), range.files.clone(), range.dead_letters.clone());
         if of(plan) == of(range) {
@@ -126,9 +151,16 @@ impl Publisher {
     }
 
     /// Creates a data file, or finds there what another attempt at the same range left.
-    pub(super) async fn put_file(&self, entry: &RangeFile, body: &Bytes) -> Result<(), LakeError> {
+    async fn put_file(&self, entry: &RangeFile, body: &Bytes) -> Result<(), LakeError> {
         let rows = entry.rows as usize;
         self.put(&entry.path, body, |found| file::verify(found, rows).is_ok()).await
+    }
+
+    /// Completes a data file that was uploaded while it was encoded, or finds there what another attempt at the same range
+    /// left.
+    async fn complete_file(&self, entry: &RangeFile, upload: UploadAhead) -> Result<(), LakeError> {
+        let rows = entry.rows as usize;
+        upload.complete(|found| file::verify(found, rows).is_ok()).await
     }
 
     /// Creates the object with a range's dead letters.
@@ -165,4 +197,14 @@ impl Publisher {
             Settled::Theirs(_) => Err(LakeError::corrupt(path, "there is another object of this name")),
         }
     }
+}
+
+/// Uploads what is left of files whose uploads have begun, one after the other.
+async fn upload_rests(files: &mut [FinishedFile]) -> Result<(), LakeError> {
+    for file in files {
+        if let Some(upload) = &mut file.upload {
+            upload.push_all(std::mem::take(&mut file.rest)).await?;
+        }
+    }
+    Ok(())
 }

@@ -47,7 +47,8 @@ pub struct Range {
     pub last_key: Option<String>,
     /// All its rows.
     pub rows: u64,
-    /// Its files, by their part numbers.
+    /// Its files, in the order of their last records. They were numbered when they were opened; one that got no rows left
+    /// its number unused.
     pub files: Vec<RangeFile>,
     /// The records of it that are no changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,7 +84,7 @@ pub struct RangeFile {
     /// The generation of its rows.
     #[serde(default, skip_serializing_if = "is_none")]
     pub generation: i64,
-    /// Its last record. Later records of the same partition lie in a later part.
+    /// Its last record. Later records of the same partition lie in a later file of the list.
     pub end: StoredPosition,
 }
 

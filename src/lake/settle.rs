@@ -8,6 +8,8 @@
 //!    └────────────────────────────────────┘ not there (after Exists: wait)
 //! ```
 //!
+//! Completing an upload is a create, too; only that [`StoreError::Gone`] ends it once the object is found not to be there.
+//!
 //! "It exists" (412) does not prove that another writer won: the SDK may have repeated our own request whose answer
 //! was lost. A conflict (409) does not prove that anybody won. A timeout proves nothing. Only reading back does, and
 //! then the object's own content says whose it is. Nothing is ever deleted, whatever the outcome.
@@ -17,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::BoxFuture;
 use crate::bug::{self, Bug};
 use crate::clock::Clock;
 use crate::lake::store::{Listed, ObjectStore, StoreError};
@@ -54,6 +57,26 @@ pub async fn settle(
     is_mine: impl Fn(&Bytes) -> bool,
 ) -> Result<Settled, StoreError> {
     Patience::default().settle(store, clock, path, body, is_mine).await
+}
+
+/// [`settle`] for whatever creates `path` by a call that may be repeated, as the completion of an upload is. Ends in
+/// [`StoreError::Gone`] if that will never succeed, and nothing is there.
+pub async fn settle_by<'a>(
+    store: &dyn ObjectStore,
+    clock: &Clock,
+    path: &str,
+    create: impl Fn() -> BoxFuture<'a, Result<(), StoreError>>,
+    is_mine: impl Fn(&Bytes) -> bool,
+) -> Result<Settled, StoreError> {
+    Patience::default().settle_by(store, clock, path, create, is_mine).await
+}
+
+/// A call that may be repeated, until it has an answer; waits out [`GIVE_UP`].
+pub async fn insist<T, F>(clock: &Clock, path: &str, call: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    Patience::default().insist(clock, path, call).await
 }
 
 /// [`ObjectStore::get`] that waits out [`GIVE_UP`].
@@ -99,15 +122,27 @@ impl Patience {
         body: Bytes,
         is_mine: impl Fn(&Bytes) -> bool,
     ) -> Result<Settled, StoreError> {
+        self.settle_by(store, clock, path, || store.create(path, body.clone()), is_mine).await
+    }
+
+    /// See [`settle_by`].
+    async fn settle_by<'a>(
+        self,
+        store: &dyn ObjectStore,
+        clock: &Clock,
+        path: &str,
+        create: impl Fn() -> BoxFuture<'a, Result<(), StoreError>>,
+        is_mine: impl Fn(&Bytes) -> bool,
+    ) -> Result<Settled, StoreError> {
         let mut waiting = self.waiting(clock, path);
         loop {
-            let exists = match store.create(path, body.clone()).await {
+            let doubt = match create().await {
                 Ok(()) => return Ok(Settled::Mine),
                 Err(StoreError::Exists(_)) if bug::is_made(Bug::ExistsIsSuccess) => return Ok(Settled::Mine),
                 Err(StoreError::Unsettled(why)) if why.contains("409") && bug::is_made(Bug::ConflictIsSuccess) => {
                     return Ok(Settled::Mine);
                 }
-                Err(exists @ StoreError::Exists(_)) => Some(exists),
+                Err(doubt @ (StoreError::Exists(_) | StoreError::Gone(_))) => Some(doubt),
                 Err(unsettled @ StoreError::Unsettled(_)) => {
                     #[cfg(test)]
                     if bug::is_made(Bug::DeleteOnUnknown) {
@@ -125,9 +160,10 @@ impl Patience {
                     Err(error) => waiting.after(error).await?,
                 }
             };
-            match (found, exists) {
+            match (found, doubt) {
                 (Some(found), _) if is_mine(&found) => return Ok(Settled::Mine),
                 (Some(found), _) => return Ok(Settled::Theirs(found)),
+                (None, Some(gone @ StoreError::Gone(_))) => return Err(gone),
                 // Said to exist, and is not there: some clients take a 409, after which nothing has landed, for a 412.
                 (None, Some(exists)) => waiting.after(exists).await?,
                 (None, None) => {}

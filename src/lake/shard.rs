@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::columns::{self, NotAdded};
 use super::dead_letter;
-use super::open_file::Notes;
+use super::open_file::{NewFile, Notes};
 use super::open_range::{OpenRange, Table};
 use super::publish::Publisher;
 use super::range::{Chain, Range};
@@ -308,6 +308,7 @@ impl LakeShard {
         Ok(())
     }
 
+    /// Opens a file and answers its number, which is its part number as well.
     fn open_file(
         &mut self,
         table: TableName,
@@ -316,7 +317,18 @@ impl LakeShard {
         origin: RowOrigin,
         schema: Arc<TableSchema>,
     ) -> usize {
-        self.open.open_file(table, partition, rules, origin, schema)
+        let (part, lake) = (self.open.files.len(), &self.place.lake);
+        let planned = self.plan.as_ref().and_then(|plan| plan.files.get(part));
+        let path = match planned {
+            Some(planned) => planned.path.clone(),
+            None => self.place.chain.file_path(&table, &partition, self.next, part),
+        };
+        // What a killed writer left is completed whole: it needs no second completion, whatever the store forgets. Ranges of
+        // members are small, and their callers wait.
+        let is_ahead = self.plan.is_none() && self.membership.is_none();
+        let destination = if is_ahead { lake.uploads.of_file(&path) } else { None };
+        let limits = lake.settings.limits;
+        self.open.open_file(NewFile { table, partition, rules, origin, schema, path, destination, limits })
     }
 
     /// Grows the schema of a file by what the record at hand and those ahead bring, so that a batch of new attributes
@@ -351,7 +363,6 @@ impl LakeShard {
             open.rows.grow(schema);
             return Ok(file);
         }
-        // Parts are numbered when the range is closed, in the order of their last records.
         let (partition, origin) = (open.partition.clone(), open.origin.clone());
         let part = self.open_file(table, partition.clone(), rules, origin, schema);
         self.open.table(number).files.insert(partition.into(), part);
@@ -359,7 +370,7 @@ impl LakeShard {
     }
 
     async fn encode_if_large(&mut self, file: usize) -> Result<(), LakeError> {
-        if let Some(file) = self.open.to_encode(file) {
+        if let Some(file) = self.open.to_encode(file, &self.place.lake.settings.limits) {
             let notes = self.notes();
             self.open.encode(file, &self.place.lake.clock, notes).await?;
         }

@@ -7,6 +7,7 @@ mod kept;
 mod lost;
 mod members;
 mod nested;
+mod uploads;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use super::limits::Limits;
 use super::range::Range;
 use super::roll::RollLimits;
 use super::schema::{Column, TableRules, TableSchema};
@@ -41,6 +43,7 @@ async fn open(store: &Arc<MemoryStore>, rules: TableRules) -> Arc<Lake> {
         tables: HashMap::new(),
         default_rules: Arc::new(rules),
         only: None,
+        limits: Limits::default(),
     };
     let store: Arc<dyn ObjectStore> = store.clone();
     Lake::open(store, Clock::system(), settings).await.unwrap()
@@ -247,6 +250,7 @@ async fn a_lake_has_one_owner() {
         tables: HashMap::new(),
         default_rules: Arc::new(rules(5)),
         only: None,
+        limits: Limits::default(),
     };
     let refused = Lake::open(store, Clock::system(), settings).await.err().unwrap().to_string();
     assert!(refused.contains("belongs to pipeline `test`, not to `other`"), "{refused}");
@@ -261,6 +265,7 @@ async fn tables_that_are_not_asked_for_stay_out() {
         tables: HashMap::new(),
         default_rules: Arc::new(rules(5)),
         only: Some(["Wanted".into()].into()),
+        limits: Limits::default(),
     };
     let lake = Lake::open(store.clone(), Clock::system(), settings).await.unwrap();
     let kinesis = StreamIdentity { id: "stream".to_owned(), table: None, origin: None };

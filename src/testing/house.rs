@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::engine::handler::HandlerParts;
 use crate::engine::{Engine, EngineError, EngineSettings, OnGap, Parts};
 use crate::handler::dead_letter::StoredDeadLetters;
+use crate::lake::limits::Limits;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
 use crate::lake::store::ObjectStore;
@@ -127,12 +128,15 @@ impl House {
             max_columns: [3, 6, 12][(self.plan.seed / 4 % 3) as usize],
             ..Default::default()
         };
+        // Half of them upload what they have encoded before the range is there.
+        let small = Limits { batch: 8 << 10, raw: 16 << 10, group: 2 << 10, part: 1 << 10 };
         LakeSettings {
             pipeline: "simulated".to_owned(),
             roll: RollLimits { bytes: 1 << 20, rows: random.random_range(1..200), age, idle: age },
             tables: HashMap::new(),
             default_rules: Arc::new(rules),
             only: None,
+            limits: if random.random_bool(0.5) { small } else { Limits::default() },
         }
     }
 
@@ -176,6 +180,7 @@ fn store_faults(on: bool) -> Faults {
         late: 0.02,
         exists_after_success: 0.05,
         exists_without_effect: 0.02,
+        forgotten: 0.02,
         delay: Duration::from_millis(200),
         ..Faults::default()
     }

@@ -73,7 +73,8 @@ pub struct Report {
 
 /// Runs one world from its beginning to its judgement, in a runtime of its own. The error names what is wrong.
 pub fn run(plan: Plan) -> Result<Report, String> {
-    (tally::take(), tally::take_fullest());
+    tally::take();
+    tally::take_fullest();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -201,8 +201,14 @@ mod tests {
         let pipeline = pipeline::read("a.toml", &head).unwrap();
         let roll = RollLimits { bytes: 1, rows: 1, age: Default::default(), idle: Default::default() };
         let default_rules = Arc::new(TableRules { max_columns: max_columns as usize, ..TableRules::default() });
-        let mut sample =
-            Sample::new(LakeSettings { pipeline: "a".into(), roll, tables: HashMap::new(), default_rules, only: None });
+        let mut sample = Sample::new(LakeSettings {
+            pipeline: "a".into(),
+            roll,
+            tables: HashMap::new(),
+            default_rules,
+            only: None,
+            limits: crate::lake::limits::Limits::default(),
+        });
         for (table, keys, new) in changes {
             let record = Record {
                 position: Position::new(SequenceNumber::from_ordinal(1)),

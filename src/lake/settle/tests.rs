@@ -93,6 +93,7 @@ async fn of_racing_writers_exactly_one_wins_and_all_agree() {
                 answer_lost: 0.15,
                 late: 0.1,
                 exists_after_success: 0.1,
+                forgotten: 0.05,
                 exists_without_effect: 0.1,
                 delay: Duration::from_millis(200),
                 outages: vec![Duration::from_millis(100)..Duration::from_millis(400)],

@@ -47,13 +47,8 @@ impl LakeShard {
         range.last_key = self.last_key();
         range.keep(self.kept().await?);
         self.sign_members(&mut range);
-        match &self.plan {
-            Some(plan) => self.place.same(plan, &range)?,
-            None => self.place.create(&range).await?,
-        }
-        for (file, entry) in files.iter().zip(&range.files) {
-            self.place.put_file(entry, &file.body).await?;
-        }
+        let sizes = files.iter().map(|f| (f.table.clone(), f.rows as u64, f.size as u64)).collect();
+        self.place.publish(self.plan.as_ref(), &range, files).await?;
         if let Some(dead) = &range.dead_letters {
             self.place.put_dead_letters(&dead.path, &open.dead_letters.into()).await?;
         }
@@ -65,7 +60,7 @@ impl LakeShard {
         let committed = Committed {
             range: range.range,
             end,
-            files: files.iter().map(|f| (f.table.clone(), f.rows as u64, f.body.len() as u64)).collect(),
+            files: sizes,
             operations,
             undecodable: open.undecodable,
             to_rest,
@@ -80,9 +75,8 @@ impl LakeShard {
         range.rows = files.iter().map(|file| file.rows as u64).sum();
         range.files = files
             .iter()
-            .enumerate()
-            .map(|(part, file)| RangeFile {
-                path: self.place.chain.file_path(&file.table, &file.partition, self.next, part),
+            .map(|file| RangeFile {
+                path: file.path.clone(),
                 table: file.table.to_string(),
                 partition: file.partition.clone(),
                 rows: file.rows as u64,

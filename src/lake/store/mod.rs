@@ -7,6 +7,8 @@ mod folder;
 mod probe;
 mod s3;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 pub use folder::FolderStore;
@@ -26,6 +28,10 @@ pub enum StoreError {
     /// connection. Read back, then try again.
     #[error("{0}")]
     Unsettled(String),
+    /// Of an [`Upload`]: it will never become an object. The store has forgotten it, or wants it done again from the start
+    /// (409). An object of its name may be there all the same, from a completion whose answer got lost.
+    #[error("{0}")]
+    Gone(String),
     /// Nothing a retry would mend: permissions, a missing bucket, a full disk. The text says the cure.
     #[error("{0}")]
     Fatal(String),
@@ -61,8 +67,35 @@ pub trait ObjectStore: Send + Sync + 'static {
     #[cfg(test)]
     fn delete(&self, _path: &str) {}
 
+    /// Whether it knows [`Self::begin`]; if not, it takes objects whole.
+    fn takes_parts(&self) -> bool {
+        false
+    }
+
+    /// Begins to upload an object part by part. If the answer gets lost an empty upload is left behind, of which nobody
+    /// knows.
+    fn begin<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Arc<dyn Upload>, StoreError>> {
+        Box::pin(async move { Err(StoreError::Fatal(format!("{path}: {} takes objects whole", self.describe()))) })
+    }
+
     /// Where the lake is, for people: a folder's path or `s3://bucket/prefix`.
     fn describe(&self) -> String;
+}
+
+/// An object on its way to the store in parts. Nobody sees any of it before [`Self::complete`].
+///
+/// All calls may be repeated. [`StoreError::Gone`] is for good.
+pub trait Upload: Send + Sync + 'static {
+    /// Uploads part `number` (from 1). Parts may come in any order and side by side; all but the last are of one size,
+    /// 5 MiB at least.
+    fn part<'a>(&'a self, number: u32, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Makes an object of all parts that were uploaded, whole or not at all, if none of that name exists: what
+    /// [`ObjectStore::create`] does.
+    fn complete(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Gives the parts up, if there are any and the store can be reached. Never touches an object.
+    fn abort(&self) -> BoxFuture<'_, ()>;
 }
 
 /// Refuses a path that an [`ObjectStore`] does not take: a mistake of ours, before it reaches a disk or a bucket.

@@ -31,7 +31,7 @@ pub async fn probe(store: &dyn ObjectStore, clock: &Clock) -> Result<(), StoreEr
             Ok(()) => created = true,
             Err(StoreError::Exists(_)) => break,
             Err(unsettled @ StoreError::Unsettled(_)) => waiting.after(unsettled).await?,
-            Err(fatal @ StoreError::Fatal(_)) => return Err(fatal),
+            Err(fatal @ (StoreError::Fatal(_) | StoreError::Gone(_))) => return Err(fatal),
         }
     }
     match Patience::default().read(store, clock, PATH).await? {

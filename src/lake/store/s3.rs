@@ -9,13 +9,14 @@ mod location;
 mod multipart;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, EncodingType};
 use bytes::Bytes;
 
-use super::{Listed, ObjectStore, StoreError, check_folder, check_path};
+use super::{Listed, ObjectStore, StoreError, Upload, check_folder, check_path};
 use crate::BoxFuture;
 use answers::Request;
 pub use location::{NotAnS3Location, S3Location};
@@ -154,6 +155,17 @@ impl ObjectStore for S3Store {
 
     fn list<'a>(&'a self, folder: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>> {
         Box::pin(self.list_pages(folder, after))
+    }
+
+    fn takes_parts(&self) -> bool {
+        true
+    }
+
+    fn begin<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Arc<dyn Upload>, StoreError>> {
+        Box::pin(async move {
+            check_path(path)?;
+            Ok(Arc::new(self.begin_upload(path).await?) as Arc<dyn Upload>)
+        })
     }
 
     fn describe(&self) -> String {

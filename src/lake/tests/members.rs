@@ -64,8 +64,14 @@ impl World {
         let store = Arc::new(FaultyStore::new(self.objects.clone(), &clock, seed, faults));
         let roll = RollLimits { rows: 7 + seed as usize % 30, ..NO_HURRY };
         let default_rules = Arc::new(rules(6));
-        let settings =
-            LakeSettings { pipeline: "test".to_owned(), roll, tables: HashMap::new(), default_rules, only: None };
+        let settings = LakeSettings {
+            pipeline: "test".to_owned(),
+            roll,
+            tables: HashMap::new(),
+            default_rules,
+            only: None,
+            limits: Limits::default(),
+        };
         Ok((Lake::open(store, clock.clone(), settings).await?, clock))
     }
 

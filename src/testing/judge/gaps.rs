@@ -78,11 +78,11 @@ impl<'a> Gaps<'a> {
 
     /// Cases in which nobody can know, all in the documentation. A shard that came and went unseen, and whose child
     /// did so too: the gap is marked in the first of its descendants that is known. The beginning of a shard of Kinesis,
-    /// whose age nothing tells; and the end of an open one, where the next record will tell.
+    /// whose age nothing tells, so that it may simply be quiet; and the end of an open one, where the next record will tell.
     fn is_unknowable(&self, shard: &Shard, at: usize) -> bool {
         let first = !(0..at).any(|at| self.is_found(shard, at));
         let last = !(at..shard.records.len()).any(|at| self.is_found(shard, at));
-        if self.kinesis && ((first && !shard.parents.is_empty()) || (last && !shard.closed)) {
+        if self.kinesis && (first || (last && !shard.closed)) {
             return true;
         }
         let unknown = match self.chains.of_shard(shard.id.as_str()) {

@@ -49,6 +49,74 @@ pub async fn conformance(store: &dyn ObjectStore) {
     a_large_object_is_whole(store).await;
     a_listing_is_sorted_and_complete(store).await;
     paths_stay_in_the_lake(store).await;
+    if store.takes_parts() {
+        an_upload_is_seen_once_it_is_complete(store).await;
+        of_racing_uploads_one_wins(store).await;
+        what_was_aborted_is_gone(store).await;
+    }
+}
+
+/// The smallest part that S3 takes before the last.
+const PART: usize = 5 << 20;
+
+async fn an_upload_is_seen_once_it_is_complete(store: &dyn ObjectStore) {
+    let path = "upload/one.parquet";
+    let whole = patterned(2 * PART + 77, 1);
+    let part = |n: usize| whole.slice(n * PART..whole.len().min((n + 1) * PART));
+    let upload = store.begin(path).await.expect("begin");
+    upload.part(3, part(2)).await.expect("the last part first");
+    upload.part(1, patterned(PART, 9)).await.expect("a part");
+    upload.part(2, part(1)).await.expect("a part");
+    upload.part(1, part(0)).await.expect("a part again");
+    assert_eq!(store.get(path).await.expect("get"), None);
+    assert_eq!(paths(store, "upload", None).await, [""; 0]);
+    upload.complete().await.expect("complete");
+    assert!(store.get(path).await.expect("get") == Some(whole.clone()), "not what was uploaded");
+    // Some stores say so, others that it is gone; none makes anything of it.
+    upload.abort().await;
+    assert_eq!(store.size(path).await.expect("size"), Some(whole.len() as u64));
+    assert!(matches!(store.create(path, Bytes::new()).await, Err(StoreError::Exists(_))));
+}
+
+async fn of_racing_uploads_one_wins(store: &dyn ObjectStore) {
+    let path = "upload/race.parquet";
+    let bodies: Vec<Bytes> = (0..3u8).map(|racer| patterned(PART + 1, racer)).collect();
+    let mut uploads = Vec::new();
+    for body in &bodies {
+        let upload = store.begin(path).await.expect("begin");
+        upload.part(1, body.slice(..PART)).await.expect("a part");
+        upload.part(2, body.slice(PART..)).await.expect("a part");
+        uploads.push(upload);
+    }
+    let answers = all(uploads.iter().map(|upload| upload.complete()).collect()).await;
+    let winners: Vec<usize> = (0..bodies.len()).filter(|&n| answers[n].is_ok()).collect();
+    let [winner] = winners[..] else { panic!("{} of the racing uploads were completed", winners.len()) };
+    assert!(store.get(path).await.expect("get").as_ref() == Some(&bodies[winner]));
+    for upload in &uploads {
+        upload.abort().await;
+    }
+    assert!(store.get(path).await.expect("get").as_ref() == Some(&bodies[winner]));
+
+    // One that comes when the object is there already.
+    let late = store.begin(path).await.expect("begin");
+    late.part(1, Bytes::from_static(b"late")).await.expect("a part");
+    let answer = late.complete().await;
+    assert!(matches!(answer, Err(StoreError::Exists(_))), "{answer:?}");
+    late.abort().await;
+    assert!(store.get(path).await.expect("get").as_ref() == Some(&bodies[winner]));
+}
+
+async fn what_was_aborted_is_gone(store: &dyn ObjectStore) {
+    let path = "upload/aborted.parquet";
+    let upload = store.begin(path).await.expect("begin");
+    upload.part(1, Bytes::from_static(b"part")).await.expect("a part");
+    upload.abort().await;
+    upload.abort().await;
+    let part = upload.part(2, Bytes::from_static(b"part")).await;
+    assert!(matches!(part, Err(StoreError::Gone(_))), "{part:?}");
+    let completed = upload.complete().await;
+    assert!(matches!(completed, Err(StoreError::Gone(_))), "{completed:?}");
+    assert_eq!(store.size(path).await.expect("size"), None);
 }
 
 async fn an_object_is_created_once(store: &dyn ObjectStore) {

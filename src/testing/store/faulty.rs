@@ -10,9 +10,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::Instant;
 
+use super::faulty_upload::FaultyUpload;
 use crate::BoxFuture;
 use crate::clock::Clock;
-use crate::lake::store::{Listed, ObjectStore, StoreError};
+use crate::lake::store::{Listed, ObjectStore, StoreError, Upload};
 use crate::testing::tally;
 
 /// One way in which a call goes wrong. The faults of `create` that are not [`Fault::Unavailable`] let reads pass.
@@ -32,6 +33,8 @@ pub enum Fault {
     ExistsAfterSuccess,
     /// `create` did nothing and says that the object exists: a client that takes a 409 for a 412.
     ExistsWithoutEffect,
+    /// The store has forgotten the upload that a call is about. Other calls go well.
+    Forgotten,
 }
 
 /// By how much a [`Fault::Late`] request comes after its time-out.
@@ -52,6 +55,8 @@ pub struct Faults {
     pub exists_after_success: f64,
     /// [`Fault::ExistsWithoutEffect`].
     pub exists_without_effect: f64,
+    /// [`Fault::Forgotten`].
+    pub forgotten: f64,
     /// Each call takes up to this long before it takes effect, and up to this long until its answer is there.
     pub delay: Duration,
     /// When nothing works at all, counted from the store's making.
@@ -62,7 +67,7 @@ pub struct Faults {
 #[derive(Clone)]
 pub struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
-    clock: Clock,
+    pub(super) clock: Clock,
     made: Instant,
     state: Arc<Mutex<State>>,
 }
@@ -101,7 +106,7 @@ impl FaultyStore {
     }
 
     /// Takes the time a request takes, and says what becomes of it.
-    async fn travel(&self, is_read: bool) -> Fault {
+    pub(super) async fn travel(&self, is_read: bool) -> Fault {
         self.delay().await;
         let now = self.clock.now() - self.made;
         let mut state = self.lock();
@@ -117,7 +122,7 @@ impl FaultyStore {
         fault
     }
 
-    async fn delay(&self) {
+    pub(super) async fn delay(&self) {
         let delay = {
             let mut state = self.lock();
             let longest = state.faults.delay;
@@ -148,6 +153,7 @@ impl State {
             (self.faults.late, Fault::Late),
             (self.faults.exists_after_success, Fault::ExistsAfterSuccess),
             (self.faults.exists_without_effect, Fault::ExistsWithoutEffect),
+            (self.faults.forgotten, Fault::Forgotten),
         ] {
             rolled -= probability;
             if rolled < 0.0 {
@@ -158,7 +164,13 @@ impl State {
     }
 }
 
-fn unavailable() -> StoreError {
+pub(super) const CONFLICT: &str = "409 ConditionalRequestConflict (injected)";
+
+pub(super) fn lost() -> StoreError {
+    StoreError::Unsettled("the answer was lost (injected)".to_owned())
+}
+
+pub(super) fn unavailable() -> StoreError {
     StoreError::Unsettled("503 SlowDown (injected)".to_owned())
 }
 
@@ -166,12 +178,12 @@ impl ObjectStore for FaultyStore {
     fn create<'a>(&'a self, path: &'a str, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             let answer = match self.travel(false).await {
-                Fault::None => self.inner.create(path, body).await,
-                Fault::Conflict => Err(StoreError::Unsettled("409 ConditionalRequestConflict (injected)".to_owned())),
+                Fault::None | Fault::Forgotten => self.inner.create(path, body).await,
+                Fault::Conflict => Err(StoreError::Unsettled(CONFLICT.to_owned())),
                 Fault::Unavailable => Err(unavailable()),
                 Fault::AnswerLost => match self.inner.create(path, body).await {
                     Err(fatal @ StoreError::Fatal(_)) => Err(fatal),
-                    _ => Err(StoreError::Unsettled("the answer was lost (injected)".to_owned())),
+                    _ => Err(lost()),
                 },
                 Fault::Late => {
                     let (inner, clock, path) = (self.inner.clone(), self.clock.clone(), path.to_owned());
@@ -207,6 +219,23 @@ impl ObjectStore for FaultyStore {
     #[cfg(test)]
     fn delete(&self, path: &str) {
         self.inner.delete(path);
+    }
+
+    fn takes_parts(&self) -> bool {
+        self.inner.takes_parts()
+    }
+
+    fn begin<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Arc<dyn Upload>, StoreError>> {
+        Box::pin(async move {
+            let answer = match self.travel(false).await {
+                Fault::None | Fault::Forgotten => self.inner.begin(path).await,
+                Fault::AnswerLost | Fault::Late => self.inner.begin(path).await.and_then(|_| Err(lost())),
+                _ => Err(unavailable()),
+            };
+            self.delay().await;
+            let upload = FaultyUpload { store: self.clone(), path: path.to_owned(), inner: answer? };
+            Ok(Arc::new(upload) as Arc<dyn Upload>)
+        })
     }
 
     fn describe(&self) -> String {

@@ -6,18 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::BoxFuture;
-use crate::lake::store::{Listed, ObjectStore, StoreError, check_folder, check_path};
+use crate::lake::store::{Listed, ObjectStore, StoreError, Upload, check_folder, check_path};
 
 /// Objects in a map. Clones share it, so a test keeps one and looks at what was written.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     inner: Arc<Mutex<Inner>>,
+    uploads: Arc<Mutex<Uploads>>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     objects: BTreeMap<String, Bytes>,
     order: Vec<String>,
+}
+
+/// Uploads that are neither completed nor aborted, by number.
+#[derive(Debug, Default)]
+struct Uploads {
+    begun: usize,
+    open: BTreeMap<usize, (String, BTreeMap<u32, Bytes>)>,
 }
 
 impl MemoryStore {
@@ -43,6 +51,26 @@ impl MemoryStore {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The uploads that are neither completed nor aborted: their paths, and the bytes that are there.
+    pub fn uploads(&self) -> Vec<(String, usize)> {
+        let uploads = self.lock_uploads();
+        uploads.open.values().map(|(path, parts)| (path.clone(), parts.values().map(Bytes::len).sum())).collect()
+    }
+
+    /// How many uploads were ever begun.
+    pub fn uploads_begun(&self) -> usize {
+        self.lock_uploads().begun
+    }
+
+    /// Forgets all uploads, as a bucket's lifecycle rule does.
+    pub fn forget_uploads(&self) {
+        self.lock_uploads().open.clear();
+    }
+
+    fn lock_uploads(&self) -> MutexGuard<'_, Uploads> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,8 +118,70 @@ impl ObjectStore for MemoryStore {
         self.lock().objects.remove(path);
     }
 
+    fn takes_parts(&self) -> bool {
+        true
+    }
+
+    fn begin<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Arc<dyn Upload>, StoreError>> {
+        Box::pin(async move {
+            check_path(path)?;
+            tokio::task::yield_now().await;
+            let mut uploads = self.lock_uploads();
+            uploads.begun += 1;
+            let number = uploads.begun;
+            uploads.open.insert(number, (path.to_owned(), BTreeMap::new()));
+            Ok(Arc::new(MemoryUpload { store: self.clone(), number }) as Arc<dyn Upload>)
+        })
+    }
+
     fn describe(&self) -> String {
         "a lake in memory".to_owned()
+    }
+}
+
+struct MemoryUpload {
+    store: MemoryStore,
+    number: usize,
+}
+
+impl MemoryUpload {
+    fn gone(&self) -> StoreError {
+        StoreError::Gone(format!("there is no upload {}", self.number))
+    }
+}
+
+impl Upload for MemoryUpload {
+    fn part<'a>(&'a self, number: u32, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let mut uploads = self.store.lock_uploads();
+            let (_, parts) = uploads.open.get_mut(&self.number).ok_or_else(|| self.gone())?;
+            parts.insert(number, body);
+            Ok(())
+        })
+    }
+
+    fn complete(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let (mut uploads, mut inner) = (self.store.lock_uploads(), self.store.lock());
+            let (path, parts) = uploads.open.get(&self.number).ok_or_else(|| self.gone())?;
+            if inner.objects.contains_key(path) {
+                return Err(StoreError::Exists(path.clone()));
+            }
+            let parts: Vec<&[u8]> = parts.values().map(|part| &part[..]).collect();
+            inner.objects.insert(path.clone(), parts.concat().into());
+            inner.order.push(path.clone());
+            uploads.open.remove(&self.number);
+            Ok(())
+        })
+    }
+
+    fn abort(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.store.lock_uploads().open.remove(&self.number);
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod faulty;
+mod faulty_upload;
 mod memory;
 
 pub use conformance::conformance;

@@ -136,6 +136,7 @@ async fn every_answer_of_a_create_has_its_meaning() {
         let (found, text) = match &answer {
             StoreError::Exists(path) => ("exists", path),
             StoreError::Unsettled(text) => ("unsettled", text),
+            StoreError::Gone(text) => ("gone", text),
             StoreError::Fatal(text) => (if text.contains(meaning) { meaning } else { "fatal" }, text),
         };
         assert_eq!(found, meaning, "{status} {code}: {answer:?}");
@@ -225,6 +226,7 @@ async fn an_upload_is_aborted_when_it_is_over_and_left_alone_when_nobody_knows()
         let found = match answer.unwrap_err() {
             StoreError::Exists(_) => "exists",
             StoreError::Unsettled(_) => "unsettled",
+            StoreError::Gone(_) => "gone",
             StoreError::Fatal(_) => "fatal",
         };
         assert_eq!((found, s3.lines().len() == 5), (meaning, aborts), "{status} {body}");
@@ -242,6 +244,39 @@ async fn a_part_that_fails_aborts_the_upload() {
     let answer = s3.store().create("large", vec![7; SMALL_PART + 1].into()).await;
     assert!(matches!(answer, Err(StoreError::Unsettled(_))), "{answer:?}");
     assert_eq!(s3.lines().last().unwrap(), "DELETE /lake/large?uploadId=up");
+}
+
+#[tokio::test]
+async fn an_upload_that_s3_has_forgotten_or_wants_again_is_gone() {
+    let (forgotten, conflict) = (error("NoSuchUpload"), error("ConditionalRequestConflict"));
+    let s3 = Scripted::new([
+        Some((200, CREATED)),
+        Some((503, "")),
+        Some((200, "")),
+        Some((404, forgotten.as_str())),
+        Some((409, conflict.as_str())),
+        Some((404, forgotten.as_str())),
+        Some((404, forgotten.as_str())),
+    ]);
+    let upload = s3.store().begin("file").await.unwrap();
+    let part = || upload.part(7, Bytes::from_static(b"1"));
+    assert!(matches!(part().await, Err(StoreError::Unsettled(_))));
+    part().await.unwrap();
+    assert!(matches!(part().await, Err(StoreError::Gone(_))));
+    for _ in 0..2 {
+        let answer = upload.complete().await;
+        assert!(matches!(answer, Err(StoreError::Gone(_))), "{answer:?}");
+    }
+    upload.abort().await;
+    let part = "PUT /lake/file?partNumber=7&uploadId=up";
+    let complete = "POST /lake/file?uploadId=up";
+    let expected = ["POST /lake/file?uploads", part, part, part, complete, complete, "DELETE /lake/file?uploadId=up"];
+    let mut lines = s3.lines();
+    for line in &mut lines {
+        *line = line.replace("uploadId=up&partNumber=7", "partNumber=7&uploadId=up").replace("?uploads=", "?uploads");
+    }
+    assert_eq!(lines, expected);
+    assert_eq!(s3.header(4, "if-none-match").as_deref(), Some("*"));
 }
 
 fn page(keys: &[&str], next: Option<&str>) -> String {
