@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::harness::churn::{Churn, Service, load};
 use crate::harness::servers::DynamoDbLocal;
-use crate::harness::{Ended, Running, Work, files_below, rest, tools, wait_for};
+use crate::harness::{Ended, Running, Work, files_below, rest, show, tools, wait_for};
 
 /// What the lake's latest state is, held against items or a live table.
 #[track_caller]
@@ -46,11 +46,14 @@ fn killed(work: &Work, arguments: &[&str], kills: u64, seed: u64, counts: impl F
         }
         if left > 0 && running.is_running() {
             left -= 1;
-            rest(Duration::from_millis(random.random_range(0..200)));
+            // Not for long: on a fast machine all may be over then.
+            rest(Duration::from_millis(random.random_range(0..40)));
             running.kill();
             continue;
         }
-        assert_eq!(left, 0, "it was over before it was killed {kills} times");
+        let made = kills - left;
+        assert!(made * 2 >= kills, "it was over when it had been killed {made} times of {kills}");
+        show(&format!("killed {made} times"));
         return ended(running).expect(0).stdout;
     }
 }
