@@ -128,24 +128,15 @@ const NONE: usize = usize::MAX;
 fn push(slots: &mut Slots, skipped: usize, track: Track<'_>, at: usize) -> usize {
     let Slots::Scalars(values) = slots else { return push_other(slots, skipped, track, at) };
     match values {
-        Values::Text(values) => match track.plain_end(at) {
-            Some(end) => {
-                values.push(skipped, track.bytes(), at, end);
-                end + 1
-            }
-            None => push_escaped(values, skipped, track, at),
-        },
+        Values::Text(values) => push_text(values, skipped, track, at),
         Values::Decimal(values, precision, scale) => {
             let Some(end) = track.plain_end(at) else { return NONE };
-            let number = number::short_decimal(track.bytes(), at, end, *precision, *scale);
-            let number = number.or_else(|| number::decimal(track.between(at, end), *precision, *scale));
+            let number = decimal(track, at, end, *precision, *scale);
             if push_fixed(values, skipped, number) { end + 1 } else { NONE }
         }
         Values::Int64(values) => {
             let Some(end) = track.plain_end(at) else { return NONE };
-            let number = number::short_decimal(track.bytes(), at, end, 18, 0).map(|number| number as i64);
-            let number = number.or_else(|| number::int64(track.between(at, end)));
-            if push_fixed(values, skipped, number) { end + 1 } else { NONE }
+            if push_fixed(values, skipped, int64(track, at, end)) { end + 1 } else { NONE }
         }
         Values::Bool(bits) => {
             let (value, end) = match track.chunk::<5>(at) {
@@ -170,6 +161,30 @@ fn push(slots: &mut Slots, skipped: usize, track: Track<'_>, at: usize) -> usize
     }
 }
 
+#[inline(always)]
+fn push_text(values: &mut Variable, skipped: usize, track: Track<'_>, at: usize) -> usize {
+    match track.plain_end(at) {
+        Some(end) => {
+            values.push(skipped, track.bytes(), at, end);
+            end + 1
+        }
+        None => push_escaped(values, skipped, track, at),
+    }
+}
+
+/// The number between two offsets, if the column holds it exactly.
+#[inline(always)]
+fn decimal(track: Track<'_>, from: usize, to: usize, precision: u8, scale: i8) -> Option<i128> {
+    let short = number::short_decimal(track.bytes(), from, to, precision, scale);
+    short.or_else(|| number::decimal(track.between(from, to), precision, scale))
+}
+
+#[inline(always)]
+fn int64(track: Track<'_>, from: usize, to: usize) -> Option<i64> {
+    let short = number::short_decimal(track.bytes(), from, to, 18, 0).map(|number| number as i64);
+    short.or_else(|| number::int64(track.between(from, to)))
+}
+
 /// A text with escapes.
 #[inline(never)]
 fn push_escaped(values: &mut Variable, skipped: usize, track: Track<'_>, at: usize) -> usize {
@@ -186,13 +201,7 @@ fn push_escaped(values: &mut Variable, skipped: usize, track: Track<'_>, at: usi
 #[inline(never)]
 fn push_string(values: &mut Values, skipped: usize, track: Track<'_>, at: usize) -> usize {
     if let Values::Text(values) = values {
-        return match track.plain_end(at) {
-            Some(end) => {
-                values.push(skipped, track.bytes(), at, end);
-                end + 1
-            }
-            None => push_escaped(values, skipped, track, at),
-        };
+        return push_text(values, skipped, track, at);
     }
     let Some(end) = track.plain_end(at) else { return NONE };
     let done = match values {
@@ -209,14 +218,9 @@ fn push_string(values: &mut Values, skipped: usize, track: Track<'_>, at: usize)
             done
         }
         Values::Decimal(values, precision, scale) => {
-            let number = number::short_decimal(track.bytes(), at, end, *precision, *scale);
-            let number = number.or_else(|| number::decimal(track.between(at, end), *precision, *scale));
-            push_fixed(values, skipped, number)
+            push_fixed(values, skipped, decimal(track, at, end, *precision, *scale))
         }
-        Values::Int64(values) => {
-            let number = number::short_decimal(track.bytes(), at, end, 18, 0).map(|number| number as i64);
-            push_fixed(values, skipped, number.or_else(|| number::int64(track.between(at, end))))
-        }
+        Values::Int64(values) => push_fixed(values, skipped, int64(track, at, end)),
         Values::Double(values) => push_fixed(values, skipped, number::double(track.between(at, end))),
         Values::Text(_) | Values::Json(_) | Values::Bool(_) => false,
     };
