@@ -21,7 +21,7 @@ use crate::pipeline::spec::{self, LakePath, Origin, Pipeline, StatePlace};
 use crate::source::export::{self, Export, ExportError, Made, Place, Target};
 use crate::source::file::FileFinder;
 use crate::source::lineage::StartPolicy;
-use crate::source::scan::{LastKeys, ScanOf, ScanStream};
+use crate::source::scan::{LastKeys, ScanOf, ScanStream, WireTable};
 use crate::source::{
     Aws, AwsError, DynamoDbFinder, KINESIS_PACE, KinesisFinder, Pace, STREAMS_PACE, StreamError, StreamFinder,
     StreamIdentity, TableFacts,
@@ -183,8 +183,8 @@ impl<'a> Assembly<'a> {
         prefix: &str,
         last_keys: Arc<dyn LastKeys>,
     ) -> Result<Arc<ScanStream>, AssemblyError> {
-        let client = self.aws().await?.dynamodb().clone();
-        Ok(ScanStream::new(client, identity, of, prefix, last_keys, self.clock.clone()))
+        let table = Arc::new(WireTable(self.aws().await?.dynamodb().clone()));
+        Ok(ScanStream::new(table, identity, of, prefix, last_keys, self.clock.clone()))
     }
 
     /// What the pipeline file says about the lake, and the keys of tables that can be asked.

@@ -9,6 +9,7 @@
 
 mod exports;
 mod generation;
+mod ground;
 mod positions;
 mod progress;
 mod removed;
@@ -21,6 +22,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use crate::assembly::{Assembly, AssemblyError};
+use crate::bug::{self, Bug};
 use crate::change::TableName;
 use crate::checkpoint::StateError;
 use crate::clock::Clock;
@@ -33,6 +35,7 @@ use crate::source::export::{ExportError, Target};
 use crate::source::scan::{ScanOf, ScanStream};
 use crate::source::{StreamApi, StreamError, StreamIdentity, TableFacts};
 use crate::telemetry::Metrics;
+pub(crate) use ground::Ground;
 use snapshot::{InLake, Snapshot};
 use tail::Tail;
 
@@ -105,26 +108,36 @@ struct Part {
 }
 
 /// Backfills the tables of a pipeline, and tells on `out` what became of it.
-pub async fn run(pipeline: &Pipeline, wanted: &Wanted, out: &mut dyn Write) -> Result<(), BackfillError> {
+pub async fn run(pipeline: &Pipeline, wanted: &Wanted, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
     let clock = Clock::system();
-    let assembly = Assembly::new(pipeline, clock.clone());
-    let backfill = Backfill { pipeline, assembly: &assembly, wanted, clock };
+    let assembly = Assembly::new(pipeline, clock);
     tokio::select! {
-        done = backfill.run(out) => done,
+        done = run_on(&assembly, pipeline, wanted, out) => done,
         // What has not become durable is read again.
         () = told_to_stop() => Err(BackfillError::Stopped),
     }
 }
 
-struct Backfill<'a> {
+/// The same on other ground than the one that a pipeline file describes, until it is dropped: a simulated world.
+pub(crate) async fn run_on<G: Ground>(
+    ground: &G,
+    pipeline: &Pipeline,
+    wanted: &Wanted,
+    out: &mut (dyn Write + Send),
+) -> Result<(), BackfillError> {
+    let clock = ground.clock().clone();
+    Backfill { pipeline, ground, wanted, clock }.run(out).await
+}
+
+struct Backfill<'a, G> {
     pipeline: &'a Pipeline,
-    assembly: &'a Assembly<'a>,
+    ground: &'a G,
     wanted: &'a Wanted,
     clock: Clock,
 }
 
-impl Backfill<'_> {
-    async fn run(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+impl<G: Ground> Backfill<'_, G> {
+    async fn run(&self, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
         match &*self.wanted.exports {
             [] => self.scan(out).await,
             [new] if Target::is_new(new) => self.new_exports(&Target::parse(new)?, out).await,
@@ -138,14 +151,14 @@ impl Backfill<'_> {
 
     /// All tables, as they are called and as they are; each can be followed.
     async fn tables(&self) -> Result<Vec<(String, TableFacts)>, BackfillError> {
-        let tables = self.assembly.tables();
+        let tables = self.ground.tables();
         if tables.is_empty() {
             let why = "no table is named that could be scanned: name them in [source] tables, or as [lake.tables.NAME]";
             return Err(BackfillError::Refused(why.to_owned()));
         }
         let mut found = Vec::new();
         for (_, called) in tables {
-            let facts = self.assembly.table_facts(&called).await?;
+            let facts = self.ground.table_facts(&called).await?;
             if !self.wanted.snapshot_only {
                 self.can_be_followed(&called, &facts)?;
             }
@@ -157,10 +170,10 @@ impl Backfill<'_> {
     /// The lake, which knows the keys of these tables.
     async fn lake_of(&self, tables: &[(String, TableFacts)]) -> Result<Arc<Lake>, BackfillError> {
         let of_lake: Vec<_> = tables.iter().map(|(_, facts)| (facts.name.clone(), keys(facts))).collect();
-        Ok(self.assembly.lake_for(&of_lake).await?)
+        Ok(self.ground.lake_for(&of_lake).await?)
     }
 
-    async fn scan(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+    async fn scan(&self, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
         let found = self.tables().await?;
         if self.wanted.dry_run {
             return Ok(report::scans(&found, self.wanted, out)?);
@@ -179,7 +192,7 @@ impl Backfill<'_> {
     }
 
     async fn tail(&self) -> Result<Option<Tail>, BackfillError> {
-        Ok(if self.wanted.snapshot_only { None } else { Some(Tail::find(self.assembly).await?) })
+        Ok(if self.wanted.snapshot_only { None } else { Some(Tail::find(self.ground).await?) })
     }
 
     /// Whether the stream of a table carries what the latest state of its items needs.
@@ -213,7 +226,7 @@ impl Backfill<'_> {
         let last_keys = Arc::new(InLake { lake: lake.clone(), identity: identity.clone() });
         let (began_at, read_units) = (generation.began_at, self.wanted.read_units);
         let of = ScanOf { table: called.to_owned(), segments, began_at, read_units };
-        let scan = self.assembly.scan(identity, of, &prefix, last_keys).await?;
+        let scan = self.ground.scan(identity, of, &prefix, last_keys).await?;
         let all_at = Some(began_at);
         Ok(Part { generation, stream: scan.clone(), scan: Some(scan), items, exact: false, all_at })
     }
@@ -250,15 +263,15 @@ impl Backfill<'_> {
     async fn land(
         &self,
         lake: &Arc<Lake>,
-        parts: impl Future<Output = Result<Vec<Part>, BackfillError>>,
+        parts: impl Future<Output = Result<Vec<Part>, BackfillError>> + Send,
         tail: Option<Tail>,
-        out: &mut dyn Write,
+        out: &mut (dyn Write + Send),
     ) -> Result<(), BackfillError> {
         let metrics = Metrics::new();
         // Half of the memory is the tail's. What else it needs, it gets by turns.
         let memory = self.pipeline.memory as usize / if tail.is_some() { 2 } else { 1 };
         let running = match &tail {
-            Some(tail) => Some(tail.start(self.assembly, lake, memory, &metrics).await?),
+            Some(tail) => Some(tail.start(self.ground, lake, memory, &metrics).await?),
             None => None,
         };
         let snapshot = |parts: &[Part], keeps: bool, tail: Option<&Tail>| {
@@ -277,8 +290,8 @@ impl Backfill<'_> {
             Some(running) => running.beside(landed).await?,
             None => landed.await?,
         };
-        if let Some(tail) = &tail {
-            tail.read_until_now(self.assembly, lake, memory).await?;
+        if let Some(tail) = tail.as_ref().filter(|_| !bug::is_made(Bug::CompleteBeforeTips)) {
+            tail.read_until_now(self.ground, lake, memory).await?;
         }
         for (part, landed) in parts.iter().zip(&landed) {
             self.is_whole(lake, part, landed).await?;
@@ -298,7 +311,7 @@ impl Backfill<'_> {
             if let Some(at) = part.all_at
                 && removed::may_be(&snapshot.lake, &part.generation).await?
             {
-                gone.extend(removed::find(&snapshot.lake, &part.generation, at, self.assembly.order()).await?);
+                gone.extend(removed::find(&snapshot.lake, &part.generation, at, self.ground.order()).await?);
             }
         }
         if !gone.is_empty() {

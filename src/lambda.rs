@@ -176,6 +176,12 @@ impl Function {
         })
     }
 
+    /// The same, of parts that are put together elsewhere: in a simulated world.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn of(origin: Origin, lake: Arc<Lake>, handlers: Vec<HandlerParts>, clock: Clock) -> Self {
+        Self { origin, lake, handlers, clock, pass_over: false, chains: Mutex::default() }
+    }
+
     /// Handles an event, until `deadline` (ms since the epoch) at the latest.
     ///
     /// # Errors

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use watershed::telemetry::log;
 use watershed::testing::simulate::{Options, simulate};
+use watershed::testing::trace;
 
 fn main() -> ExitCode {
     let options = Options::parse();
     // One world's trace is for reading; those of thousands are not.
-    if options.seed.is_some() && log::init(log::LogFormat::Text, 0).is_err() {
-        return ExitCode::from(2);
+    if options.one().is_some() && !options.shrink {
+        trace::tell();
     }
     match simulate(&options, &mut std::io::stdout(), &mut std::io::stderr()) {
         Ok(true) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::tail::Tail;
-use super::{Backfill, BackfillError, Part, default_lanes, generation, is_fresh, keys, names, report};
+use super::{Backfill, BackfillError, Ground, Part, default_lanes, generation, is_fresh, keys, names, report};
 use crate::change::TableName;
 use crate::lake::Lake;
 use crate::lake::generation::{Exports, Generation, Method};
@@ -14,9 +14,9 @@ use crate::source::export::{Export, ExportStream, Made, Target, Window};
 /// How many exports that were made earlier for the same generation, and are of no use, are passed over.
 const EARLIER: u32 = 5;
 
-impl Backfill<'_> {
+impl<G: Ground> Backfill<'_, G> {
     /// Lands exports that are there.
-    pub(super) async fn export(&self, out: &mut dyn Write) -> Result<(), BackfillError> {
+    pub(super) async fn export(&self, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
         let exports = self.exports().await?;
         if self.wanted.dry_run {
             return Ok(report::exports(&exports, out)?);
@@ -24,22 +24,22 @@ impl Backfill<'_> {
         let table = TableName::from(exports.first().map_or("", |export| &*export.manifest.table));
         let tail = self.tail().await?;
         if tail.is_some() {
-            for (_, called) in self.assembly.tables().into_iter().filter(|(name, _)| *name == table) {
-                self.can_be_followed(&called, &self.assembly.table_facts(&called).await?)?;
+            for (_, called) in self.ground.tables().into_iter().filter(|(name, _)| *name == table) {
+                self.can_be_followed(&called, &self.ground.table_facts(&called).await?)?;
             }
         }
-        let lake = self.assembly.lake_for(&[(table, Vec::new())]).await?;
+        let lake = self.ground.lake_for(&[(table, Vec::new())]).await?;
         let generation = self.export_generation(&lake, &exports, tail.as_ref()).await?;
         let part = self.export_part(&lake, generation, exports, tail.is_some()).await?;
         self.land(&lake, std::future::ready(Ok(vec![part])), tail, out).await
     }
 
     /// Has DynamoDB make an export of each table, and lands them. The tail goes on meanwhile.
-    pub(super) async fn new_exports(&self, target: &Target, out: &mut dyn Write) -> Result<(), BackfillError> {
+    pub(super) async fn new_exports(&self, target: &Target, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
         let tables = self.tables().await?;
         // Before the tail is begun, and a generation.
         for (_, facts) in &tables {
-            self.assembly.can_be_exported(facts).await?;
+            self.ground.can_be_exported(facts).await?;
         }
         if self.wanted.dry_run {
             return Ok(report::new_exports(&tables, target, out)?);
@@ -82,10 +82,10 @@ impl Backfill<'_> {
         for attempt in 0..EARLIER {
             let Target { bucket, prefix } = target;
             let purpose = format!("{} {number} {began_at} s3://{bucket}/{prefix} {attempt}", facts.arn);
-            let Made::There { uri, earlier } = self.assembly.new_export(facts, target, &purpose).await? else {
+            let Made::There { uri, earlier } = self.ground.new_export(facts, target, &purpose).await? else {
                 continue;
             };
-            let export = self.assembly.exports(&[uri]).await?.remove(0);
+            let export = self.ground.exports(&[uri]).await?.remove(0);
             let covers = generation::covers(lake, generation, std::slice::from_ref(&export), &self.clock).await;
             match covers {
                 Err(_) if earlier && followed => {}
@@ -100,7 +100,7 @@ impl Backfill<'_> {
 
     /// The exports that were asked for: of a table of the pipeline, and whole.
     async fn exports(&self) -> Result<Vec<Export>, BackfillError> {
-        let exports = self.assembly.exports(&self.wanted.exports).await?;
+        let exports = self.ground.exports(&self.wanted.exports).await?;
         for export in &exports {
             let (place, table) = (&export.place, &export.manifest.table);
             if let Some(tables) = self.pipeline.source.origin.tables()

@@ -79,6 +79,7 @@ impl Snapshot {
             }
         };
         tokio::select! {
+            biased;
             ended = engine.run(CancellationToken::new()) => ended.map_err(BackfillError::Snapshot)?,
             () = progress::show(&gate, expected, units, &self.clock) => {}
             () = take_turns => {}

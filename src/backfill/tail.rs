@@ -6,18 +6,19 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::BackfillError;
 use super::positions::Positions;
 use super::turns::Watch;
-use crate::assembly::{Assembly, AssemblyError};
+use super::{BackfillError, Ground};
+use crate::assembly::AssemblyError;
 use crate::change::TableName;
+use crate::checkpoint::patient::{load_patiently, survey_patiently};
 use crate::checkpoint::{Checkpoint, StartAt, StateError, StateStore};
 use crate::clock::Clock;
-use crate::engine::{DISCOVERED, Engine, EngineError, Parts};
+use crate::engine::{DISCOVERED, Engine, EngineError, Parts, Patience};
 use crate::lake::Lake;
 use crate::source::lineage::StartPolicy;
 use crate::source::until_now::UntilNow;
-use crate::source::{StreamApi, StreamFinder, list_all};
+use crate::source::{StreamApi, StreamError, StreamFinder, list_all};
 use crate::telemetry::Metrics;
 use crate::telemetry::health::Health;
 
@@ -49,14 +50,14 @@ pub(super) struct Running {
 
 impl Tail {
     /// Takes the state if nobody has it.
-    pub(super) async fn find(assembly: &Assembly<'_>) -> Result<Self, BackfillError> {
-        let finder = assembly.finder().await?;
-        let streams = finder.streams().await?;
+    pub(super) async fn find(ground: &impl Ground) -> Result<Self, BackfillError> {
+        let finder = ground.finder().await?;
+        let streams = patiently(ground.clock(), || finder.streams()).await?;
         if streams.iter().any(|stream| stream.pace().finite) {
             let why = "recorded files have no table to follow: land an export of it with --snapshot-only";
             return Err(BackfillError::Refused(why.to_owned()));
         }
-        let own = match assembly.state().await {
+        let own = match ground.state().await {
             Ok(state) => Some(state),
             Err(AssemblyError::State(StateError::Held(by))) => {
                 tracing::info!(by, "another process tails; the backfill relies on it");
@@ -66,10 +67,10 @@ impl Tail {
         };
         let state = match &own {
             Some(own) => own.clone(),
-            None => assembly.state_to_look_at().await?,
+            None => ground.state_to_look_at().await?,
         };
-        let latest = assembly.engine_settings(false).start == StartPolicy::Latest;
-        Ok(Self { finder, streams, own, state, latest, clock: assembly.clock().clone() })
+        let latest = ground.engine_settings(false).start == StartPolicy::Latest;
+        Ok(Self { finder, streams, own, state, latest, clock: ground.clock().clone() })
     }
 
     /// Whether nothing of a table's stream has been read yet, so that a generation which begins now has all of it.
@@ -81,7 +82,7 @@ impl Tail {
             if self.discovered(&**stream).await?.is_some() {
                 return Ok(false);
             }
-            for shard in list_all(&**stream).await?.shards {
+            for shard in patiently(&self.clock, || list_all(&**stream)).await?.shards {
                 if lake.has_read(stream.identity(), &shard.id).await? {
                     return Ok(false);
                 }
@@ -91,7 +92,7 @@ impl Tail {
     }
 
     async fn discovered(&self, stream: &dyn StreamApi) -> Result<Option<i64>, StateError> {
-        let stored = self.state.load(&stream.identity().id).await?;
+        let stored = load_patiently(&*self.state, &self.clock, &stream.identity().id).await?;
         Ok(stored.into_iter().find_map(|(key, at)| match at {
             Checkpoint::Start(StartAt::Latest(at)) if (key.shard.as_str(), &*key.sink) == DISCOVERED => Some(at),
             _ => None,
@@ -106,7 +107,7 @@ impl Tail {
     /// Starts the tail if it is ours, and waits until it has fixed where it begins.
     pub(super) async fn start(
         &self,
-        assembly: &Assembly<'_>,
+        ground: &impl Ground,
         lake: &Arc<Lake>,
         memory: usize,
         metrics: &Metrics,
@@ -114,14 +115,14 @@ impl Tail {
         let stop = CancellationToken::new();
         let engine = match &self.own {
             Some(state) => {
-                let mut settings = assembly.engine_settings(false);
+                let mut settings = ground.engine_settings(false);
                 settings.memory = memory;
                 // A stream that was never read is read whole: what `start` leaves out could be missing later.
                 settings.start = StartPolicy::TrimHorizon;
                 let engine = Engine::new(Parts {
                     finder: self.finder.clone(),
-                    lake: assembly.lake().await?,
-                    handlers: assembly.handlers().await?,
+                    lake: ground.lake().await?,
+                    handlers: ground.handlers().await?,
                     state: state.clone(),
                     clock: self.clock.clone(),
                     settings,
@@ -135,6 +136,7 @@ impl Tail {
         };
         let mut running = Running { engine, stop };
         tokio::select! {
+            biased;
             begun = self.has_begun() => begun?,
             error = running.failed() => return Err(error),
         }
@@ -173,19 +175,19 @@ impl Tail {
     /// that reads the same shards is overtaken now and then, which does no harm.
     pub(super) async fn read_until_now(
         &self,
-        assembly: &Assembly<'_>,
+        ground: &impl Ground,
         lake: &Arc<Lake>,
         memory: usize,
     ) -> Result<(), BackfillError> {
         let state: Arc<dyn StateStore> = match &self.own {
             Some(own) => own.clone(),
-            None => Arc::new(Positions::of(self.state.survey().await?)),
+            None => Arc::new(Positions::of(survey_patiently(&*self.state, &self.clock).await?)),
         };
-        let mut settings = assembly.engine_settings(true);
+        let mut settings = ground.engine_settings(true);
         settings.memory = memory;
         let engine = Engine::new(Parts {
-            finder: Arc::new(UntilNow::new(assembly.finder().await?)),
-            lake: assembly.lake().await?,
+            finder: Arc::new(UntilNow::new(ground.finder().await?)),
+            lake: ground.lake().await?,
             handlers: Vec::new(),
             state,
             clock: self.clock.clone(),
@@ -204,6 +206,7 @@ impl Running {
         work: impl Future<Output = Result<T, BackfillError>>,
     ) -> Result<T, BackfillError> {
         let done = tokio::select! {
+            biased;
             done = work => done,
             error = self.failed() => Err(error),
         };
@@ -221,6 +224,29 @@ impl Running {
         self.engine = None;
         let early = || EngineError::Source("it ended although nobody told it to".to_owned());
         ended.err().unwrap_or_else(|| BackfillError::Tail(early()))
+    }
+}
+
+impl Drop for Running {
+    /// Whoever drops a backfill kills it, its tail included.
+    fn drop(&mut self) {
+        if let Some(engine) = &self.engine {
+            engine.abort();
+        }
+    }
+}
+
+/// Asks the source until it answers, as the engine does: what passes is no reason to give up.
+async fn patiently<T, F>(clock: &Clock, ask: impl Fn() -> F) -> Result<T, StreamError>
+where
+    F: Future<Output = Result<T, StreamError>>,
+{
+    let mut patience = Patience::new(clock);
+    loop {
+        match ask().await {
+            Err(StreamError::Throttled(why) | StreamError::Transient(why)) => patience.wait(&why).await,
+            answer => return answer,
+        }
     }
 }
 

@@ -4,10 +4,10 @@
 //! How far the tail is behind is asked of its state and its source, so that it makes no difference whose tail it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::BoxFuture;
 use crate::change::ShardId;
@@ -57,7 +57,7 @@ impl Watch {
         loop {
             let behind = self.behind().await;
             let (waited, waits) = (gate.waits(), turns.look(behind));
-            gate.waits.send_replace(Some(waits));
+            gate.let_wait(waits);
             if waits != waited {
                 let (minutes, told) = (behind.as_secs() / 60, if waits { "waits for it" } else { "goes on" });
                 tracing::info!(minutes, "the tail is so many minutes behind: the snapshot {told}");
@@ -72,7 +72,9 @@ impl Watch {
         for api in &self.streams {
             // Who can't be asked is no reason to wait: the next look comes soon.
             let stored = self.state.load(&api.identity().id).await.unwrap_or_default();
-            for (key, checkpoint) in stored.into_iter().filter(|(key, _)| key.sink == LAKE) {
+            let mut stored: Vec<_> = stored.into_iter().filter(|(key, _)| key.sink == LAKE).collect();
+            stored.sort_by(|(one, _), (other, _)| one.shard.as_str().cmp(other.shard.as_str()));
+            for (key, checkpoint) in stored {
                 let behind = match checkpoint {
                     Checkpoint::At { position, .. } => Some(position),
                     Checkpoint::Start(StartAt::TrimHorizon) => None,
@@ -88,47 +90,78 @@ impl Watch {
 }
 
 /// What the snapshot is let through by: closed until the first look, and while it has to wait. Counts what comes through.
-pub(super) struct Gate {
-    waits: watch::Sender<Option<bool>>,
-    passed: Arc<Passed>,
-}
+pub(super) struct Gate(Arc<Shared>);
 
 #[derive(Default)]
-struct Passed {
+struct Shared {
+    open: AtomicBool,
+    /// Whether it is closed because the tail is behind, and not only before the first look.
+    waits: AtomicBool,
+    /// Wakes who waits in the order in which they came.
+    opened: Notify,
     items: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Self { waits: watch::Sender::new(None), passed: Arc::default() }
+        Self(Arc::default())
     }
 
     /// A gate that nobody closes.
     pub(super) fn open() -> Self {
-        Self { waits: watch::Sender::new(Some(false)), passed: Arc::default() }
+        let gate = Self::new();
+        gate.let_wait(false);
+        gate
+    }
+
+    fn let_wait(&self, waits: bool) {
+        self.0.waits.store(waits, Ordering::Relaxed);
+        self.0.open.store(!waits, Ordering::Release);
+        if !waits {
+            self.0.opened.notify_waiters();
+        }
     }
 
     /// Whether the snapshot has to wait for the tail.
     pub(super) fn waits(&self) -> bool {
-        self.waits.borrow().unwrap_or_default()
+        self.0.waits.load(Ordering::Relaxed)
     }
 
     /// The items and bytes that have come through.
     pub(super) fn passed(&self) -> (u64, u64) {
-        (self.passed.items.load(Ordering::Relaxed), self.passed.bytes.load(Ordering::Relaxed))
+        (self.0.items.load(Ordering::Relaxed), self.0.bytes.load(Ordering::Relaxed))
     }
 
     /// The stream, of which pages come only while the gate is open.
     pub(super) fn before(&self, inner: Arc<dyn StreamApi>) -> Arc<dyn StreamApi> {
-        Arc::new(InTurn { inner, waits: self.waits.subscribe(), passed: self.passed.clone() })
+        Arc::new(InTurn { inner, gate: self.0.clone() })
+    }
+}
+
+impl Drop for Gate {
+    /// A gate that is gone closes nothing any more.
+    fn drop(&mut self) {
+        self.let_wait(false);
+    }
+}
+
+impl Shared {
+    /// Waits until it is open.
+    async fn pass(&self) {
+        loop {
+            let opened = self.opened.notified();
+            if self.open.load(Ordering::Acquire) {
+                return;
+            }
+            opened.await;
+        }
     }
 }
 
 struct InTurn {
     inner: Arc<dyn StreamApi>,
-    waits: watch::Receiver<Option<bool>>,
-    passed: Arc<Passed>,
+    gate: Arc<Shared>,
 }
 
 impl StreamApi for InTurn {
@@ -154,11 +187,10 @@ impl StreamApi for InTurn {
         iterator: &'a ShardIterator,
     ) -> BoxFuture<'a, Result<RecordsPage, StreamError>> {
         Box::pin(async move {
-            // A gate that is gone closes nothing any more.
-            let _ = self.waits.clone().wait_for(|waits| *waits == Some(false)).await;
+            self.gate.pass().await;
             let page = self.inner.get_records(shard, iterator).await?;
-            self.passed.items.fetch_add(page.records.len() as u64, Ordering::Relaxed);
-            self.passed.bytes.fetch_add(page.bytes as u64, Ordering::Relaxed);
+            self.gate.items.fetch_add(page.records.len() as u64, Ordering::Relaxed);
+            self.gate.bytes.fetch_add(page.bytes as u64, Ordering::Relaxed);
             Ok(page)
         })
     }
@@ -212,7 +244,7 @@ mod tests {
         /// The tail has all that was written.
         async fn catch_up(&self) {
             let shard = self.tail.shards().remove(0);
-            let (position, stream) = (shard.records.last().unwrap().0, self.tail.identity().id.clone());
+            let (position, stream) = (shard.records.last().unwrap().position, self.tail.identity().id.clone());
             let key = CheckpointKey { stream, shard: shard.id, sink: LAKE.to_owned() };
             self.state.save(&key, &Checkpoint::At { position, range: None }).await.unwrap();
         }
@@ -255,7 +287,7 @@ mod tests {
             () = test => {}
         }
         assert!(gate.passed().0 > 0 && gate.passed().1 > 0);
-        assert_eq!(*Gate::open().waits.borrow(), Some(false));
+        assert!(Gate::open().0.open.load(Ordering::Acquire));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Checkpoint, CheckpointKey, StateError, StateStore};
+use super::{Checkpoint, CheckpointKey, Saved, StateError, StateStore};
 use crate::clock::Clock;
 
 /// How long transient faults are borne before the call fails for good.
@@ -35,6 +35,12 @@ pub async fn load_patiently(
 ) -> Result<Vec<(CheckpointKey, Checkpoint)>, StateError> {
     let what = format!("load the positions of {stream} from the state in {}", store.describe());
     patiently(clock, &what, || store.load(stream)).await
+}
+
+/// Loads all checkpoints of all streams, as patient as [`save_patiently`].
+pub async fn survey_patiently(store: &dyn StateStore, clock: &Clock) -> Result<Vec<Saved>, StateError> {
+    let what = format!("load all positions from the state in {}", store.describe());
+    patiently(clock, &what, || store.survey()).await
 }
 
 async fn patiently<T, F>(clock: &Clock, what: &str, call: impl Fn() -> F) -> Result<T, StateError>

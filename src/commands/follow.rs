@@ -334,7 +334,7 @@ mod tests {
 
     fn check(stream: &SimulatedStream, seen: &[(ShardId, Vec<Bytes>)]) {
         for shard in stream.shards() {
-            let written: Vec<Bytes> = shard.records.iter().map(|(_, payload)| payload.clone()).collect();
+            let written: Vec<Bytes> = shard.records.iter().map(|record| record.payload.clone()).collect();
             let at = seen.iter().position(|(id, _)| *id == shard.id);
             let came = at.map(|at| seen[at].1.clone()).unwrap_or_default();
             assert_eq!(came, written, "{}", shard.id);

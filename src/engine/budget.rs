@@ -18,6 +18,8 @@ pub struct Budget {
 struct Shared {
     limit: usize,
     used: AtomicUsize,
+    /// The most that ever was in use.
+    peak: AtomicUsize,
     /// Shards that collect rows.
     holders: AtomicUsize,
     freed: Notify,
@@ -40,6 +42,7 @@ impl Budget {
         let shared = Shared {
             limit,
             used: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
             holders: AtomicUsize::new(0),
             freed: Notify::new(),
             pressure: watch::Sender::new(0),
@@ -50,6 +53,11 @@ impl Budget {
     /// The bytes in use.
     pub fn used(&self) -> usize {
         self.shared.used.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that ever were in use.
+    pub fn peak(&self) -> usize {
+        self.shared.peak.load(Ordering::Relaxed)
     }
 
     /// The bytes there are.
@@ -73,7 +81,8 @@ impl Budget {
 
     fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
         let fits = |used: usize| (used == 0 || used + bytes <= self.shared.limit).then_some(used + bytes);
-        self.shared.used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits).ok()?;
+        let before = self.shared.used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits).ok()?;
+        self.shared.peak.fetch_max(before + bytes, Ordering::Relaxed);
         Some(Reservation { budget: self.clone(), bytes, holder: false })
     }
 
@@ -106,7 +115,8 @@ impl Reservation {
     pub fn set(&mut self, bytes: usize) {
         let shared = &self.budget.shared;
         if bytes > self.bytes {
-            shared.used.fetch_add(bytes - self.bytes, Ordering::AcqRel);
+            let before = shared.used.fetch_add(bytes - self.bytes, Ordering::AcqRel);
+            shared.peak.fetch_max(before + bytes - self.bytes, Ordering::Relaxed);
         } else {
             shared.used.fetch_sub(self.bytes - bytes, Ordering::AcqRel);
             shared.freed.notify_waiters();
@@ -142,7 +152,7 @@ mod tests {
         let second = waiting.await.unwrap();
         assert_eq!(budget.used(), 50);
         drop(second);
-        assert_eq!(budget.used(), 0);
+        assert_eq!((budget.used(), budget.peak()), (0, 60));
     }
 
     #[tokio::test]

@@ -172,6 +172,11 @@ impl Engine {
         self.shared.totals.clone()
     }
 
+    /// The budget of what is not a handler's.
+    pub fn budget(&self) -> Budget {
+        self.shared.budget.clone()
+    }
+
     /// Runs until `stop` is cancelled, which drains; until everything is read (`once`, or a finite source); or until
     /// something fails, and then all other shards are drained first. Dropping the future is a kill.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), EngineError> {

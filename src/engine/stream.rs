@@ -272,7 +272,13 @@ impl Stream {
 
     /// Since when records of a shard may have been written that must not be missing.
     fn due_since(&self, shard: &ShardInfo) -> Option<i64> {
-        Some(self.api.born(&shard.id)?.max(self.discovered?))
+        let discovered = self.discovered?;
+        match self.checkpoints.get(&shard.id) {
+            // It was there at the first discovery: since then every record of it is due, whenever it was made. Shards that
+            // don't tell when that was live for as long as they are wanted, and may simply be quiet.
+            Some(Checkpoint::Start(_)) => self.api.born(&shard.id).map(|_| discovered),
+            _ => Some(self.api.born(&shard.id)?.max(discovered)),
+        }
     }
 
     fn count_shards(&self) {
@@ -301,7 +307,7 @@ impl Stream {
     /// Whether nothing is left to read in a run that ends by itself, or on a stream that was switched off.
     fn is_complete(&mut self) -> bool {
         let bounded = self.shared.settings.once || self.api.pace().finite || !self.list.enabled;
-        if !bounded || !self.running.is_empty() || !self.missing().is_empty() {
+        if !bounded || !self.running.is_empty() || !self.missing().is_empty() || self.hides_a_child() {
             return false;
         }
         let open: Vec<_> = self
@@ -315,6 +321,15 @@ impl Stream {
             self.at_tip.remove(parent);
         }
         open.is_empty()
+    }
+
+    /// Whether a shard that has ended has no child in the list, although the stream takes records: it has one, and the list
+    /// does not show it yet.
+    fn hides_a_child(&self) -> bool {
+        let has_child = |shard: &ShardId| self.list.shards.iter().any(|child| child.parents.contains(shard));
+        let mut ended = self.list.shards.iter().filter(|shard| shard.closed || self.finished.contains(&shard.id));
+        let live = self.list.enabled && !self.api.pace().finite;
+        live && ended.any(|shard| !has_child(&shard.id) && !self.gone.contains(&shard.id))
     }
 
     async fn drain(&mut self) -> Result<(), EngineError> {

@@ -9,11 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::totals::Counts;
 use super::{Engine, EngineError, EngineSettings, OnGap, Parts};
+use crate::change::ShardId;
+use crate::checkpoint::{Checkpoint, CheckpointKey, StateStore as _};
 use crate::clock::Clock;
 use crate::lake::limits::Limits;
 use crate::lake::range::Range;
 use crate::lake::roll::RollLimits;
 use crate::lake::schema::TableRules;
+use crate::lake::store::ObjectStore as _;
 use crate::lake::{Lake, LakeSettings};
 use crate::source::lineage::StartPolicy;
 use crate::telemetry::Metrics;
@@ -195,11 +198,91 @@ async fn what_was_trimmed_before_the_first_run_is_no_gap() {
     stream.forget();
     let (ended, counts) = house.run(&stream, OnGap::Fail).await;
     assert!(ended.is_ok() && counts.gaps == 0, "{ended:?}");
-    // The only shard there was had no record, and its parent has long been gone: still nothing is missing.
-    house.clock.sleep(LONG).await;
+    house.clock.sleep(LONG / 2).await;
     write(&stream, 3);
     let (ended, counts) = house.run(&stream, OnGap::Fail).await;
     assert!(ended.is_ok() && rows(&counts) == 3, "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trimmed_beginning_of_a_shard_of_which_nothing_was_read_since_the_first_run_is_a_gap() {
+    let house = House::new();
+    let stream = house.stream("a");
+    assert!(house.run(&stream, OnGap::Fail).await.0.is_ok());
+    write(&stream, 5);
+    house.clock.sleep(LONG).await;
+    stream.trim();
+    write(&stream, 3);
+    let (ended, _) = house.run(&stream, OnGap::Fail).await;
+    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("its beginning may be trimmed")), "{ended:?}");
+    let (ended, counts) = house.run(&stream, OnGap::Resume).await;
+    assert!(ended.is_ok(), "{ended:?}");
+    assert_eq!((rows(&counts), house.gaps().len()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_marked_once_however_often_somebody_starts_before_anything_comes() {
+    let house = House::new();
+    let stream = house.stream("a");
+    write(&stream, 10);
+    assert!(house.run(&stream, OnGap::Fail).await.0.is_ok());
+    write(&stream, 5);
+    house.clock.sleep(LONG).await;
+    stream.trim();
+    for _ in 0..3 {
+        assert!(house.run(&stream, OnGap::Resume).await.0.is_ok());
+        assert_eq!(house.gaps().len(), 1);
+    }
+    // A day later more may be gone.
+    write(&stream, 5);
+    house.clock.sleep(LONG).await;
+    stream.trim();
+    write(&stream, 2);
+    let (ended, counts) = house.run(&stream, OnGap::Resume).await;
+    assert!(ended.is_ok() && rows(&counts) == 2, "{ended:?}");
+    assert_eq!(house.gaps().len(), 2);
+}
+
+/// A process was killed between a range and its files, and when the next one comes the records are gone.
+#[tokio::test(start_paused = true)]
+async fn an_open_range_whose_records_were_trimmed_is_a_gap() {
+    for rest in [0, 3] {
+        let house = House::new();
+        let stream = house.stream("a");
+        write(&stream, 10);
+        assert!(house.run(&stream, OnGap::Fail).await.0.is_ok());
+        for path in house.objects.objects().into_keys().filter(|path| path.ends_with(".parquet")) {
+            house.objects.delete(&path);
+        }
+        house.clock.sleep(LONG).await;
+        stream.trim();
+        write(&stream, rest);
+        let (ended, _) = house.run(&stream, OnGap::Fail).await;
+        assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("left open")), "{ended:?}");
+        let (ended, counts) = house.run(&stream, OnGap::Resume).await;
+        assert!(ended.is_ok(), "{ended:?}");
+        assert_eq!((rows(&counts), counts.gaps, house.gaps().len()), (u64::from(rest), 1, 1));
+    }
+}
+
+/// Two processes run the pipeline, and the other one has finished a shard: this one learns it.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_another_process_has_finished_is_not_gone_on_with() {
+    let house = House::new();
+    let stream = house.stream("a");
+    write(&stream, 10);
+    stream.rotate();
+    write(&stream, 3);
+    let other = async {
+        // After this one has read its positions.
+        house.clock.sleep(Duration::from_millis(700)).await;
+        let key = CheckpointKey { stream: "a".to_owned(), shard: ShardId::new("shard-0000"), sink: "lake".to_owned() };
+        house.state.save(&key, &Checkpoint::ShardEnd).await.unwrap();
+    };
+    let run = tokio::time::timeout(Duration::from_secs(600), house.run(&stream, OnGap::Fail));
+    let ((), ended) = tokio::join!(other, run);
+    let (ended, counts) = ended.expect("it goes on with the child, and ends");
+    assert!(ended.is_ok() && rows(&counts) > 0, "{ended:?}");
 }
 
 #[tokio::test(start_paused = true)]

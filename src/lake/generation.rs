@@ -4,7 +4,7 @@
 //! That order is what the proof of `ARCHITECTURE.md` needs: all records of a range that says an older generation had been
 //! read before the new one began.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -174,8 +174,8 @@ impl Generations {
     }
 
     /// The generations of all tables at this moment, for a gap that is found now.
-    pub(super) async fn all(&self) -> Result<HashMap<String, i64>, LakeError> {
-        let mut all: HashMap<String, i64> = HashMap::new();
+    pub(super) async fn all(&self) -> Result<BTreeMap<String, i64>, LakeError> {
+        let mut all: BTreeMap<String, i64> = BTreeMap::new();
         for object in settle::list(&*self.store, &self.clock, FOLDER, None).await? {
             let begins = !object.path.ends_with(".done.json") && !object.path.ends_with(".exports.json");
             if begins && let Some(Generation { table, generation, .. }) = self.read_as(&object.path).await? {

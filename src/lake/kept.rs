@@ -78,7 +78,7 @@ pub(super) fn write(chain: &Chain, writer: &str, records: &[Record]) -> Result<(
 }
 
 /// The records of such an object; the text says what is wrong with it.
-pub(super) fn read(entry: &KeptRecords, body: &[u8]) -> Result<Vec<Record>, String> {
+pub(crate) fn read(entry: &KeptRecords, body: &[u8]) -> Result<Vec<Record>, String> {
     if entry.bytes > MAX_BYTES {
         return Err(format!("its range says that it has {} bytes, which no writer makes", entry.bytes));
     }

@@ -28,7 +28,7 @@ const SPANS: usize = 8;
 
 /// A record of the service, or some user records of an aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Member {
+pub(crate) struct Member {
     pub(super) sequence: SequenceNumber,
     /// A digest of DynamoDB's `eventID`: its sequence numbers are unique within a shard, and a chain may have all shards of
     /// a stream.
@@ -99,8 +99,8 @@ pub(super) fn add(members: &mut Vec<Member>, member: Member) {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Stored", try_from = "Stored")]
 pub struct Members {
-    pub(super) list: Vec<Member>,
-    pub(super) before: Vec<Node>,
+    pub(crate) list: Vec<Member>,
+    pub(crate) before: Vec<Node>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -228,7 +228,7 @@ type Span = (SequenceNumber, SequenceNumber);
 
 /// One range of the index, or 32, or 1024, …
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub(super) first: u64,
     pub(super) count: u64,
     /// Between which sequence numbers all members lie.
@@ -237,7 +237,7 @@ pub(super) struct Node {
 
 impl Node {
     /// The number behind its last range.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.first.saturating_add(self.count)
     }
 

@@ -5,7 +5,7 @@
 //! holds what, [`columns`] and [`rows`] build them, [`mod@file`] encodes them, [`placement`] finds their folder, [`settle`]
 //! knows what an unanswered request means.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ mod dead_letter;
 mod encodings;
 pub mod file;
 pub mod generation;
-mod kept;
+pub(crate) mod kept;
 pub mod latest;
 pub mod limits;
 pub mod member_shard;
@@ -257,7 +257,7 @@ impl Lake {
 
     /// Whether a backfill began since files of these generations were opened. Asked after the last record of a range came:
     /// so whatever is in a range of an older generation was read before the new one began.
-    async fn has_begun_another(&self, generations: HashSet<(TableName, i64)>) -> Result<bool, LakeError> {
+    async fn has_begun_another(&self, generations: BTreeSet<(TableName, i64)>) -> Result<bool, LakeError> {
         if self.backfill.is_none() {
             for (table, generation) in generations {
                 if self.generations.now(&table).await? != generation {

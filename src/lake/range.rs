@@ -4,7 +4,7 @@
 //! its files are: from then on its files are a pure function of it, and any worker can only write the same rows under
 //! the same names. Range `n+1` is created after all files of range `n` are there, so only the last can be incomplete.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -124,8 +124,15 @@ pub struct Gap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// The generations of the tables when it was found. It makes those invalid that were under way.
-    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
-    pub generations: HashMap<String, i64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub generations: BTreeMap<String, i64>,
+}
+
+impl Gap {
+    /// When it was found, µs since the epoch.
+    pub fn found_at_micros(&self) -> Option<i64> {
+        self.found_at.parse::<jiff::Timestamp>().ok().map(|time| time.as_microsecond())
+    }
 }
 
 /// A position as ranges and checkpoints write it: the sequence number in its sortable form.

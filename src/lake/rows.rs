@@ -10,6 +10,7 @@ use arrow_schema::ArrowError;
 
 use super::columns::{ImageColumns, Misfits, NotAdded, Variable};
 use super::schema::{TableRules, TableSchema};
+use crate::bug::{self, Bug};
 use crate::change::{Position, ShardId};
 use crate::decode::envelope::Envelope;
 
@@ -146,7 +147,8 @@ impl Rows {
         let count = digits.len();
         if self.origin.snapshot {
             // Of no length at all, which is below all others, and of one width: an ordinal has at most 20 digits.
-            out.extend(std::iter::repeat_n(b'0', 3 + SNAPSHOT_DIGITS.saturating_sub(count)));
+            let digit = if bug::is_made(Bug::SnapshotAboveChanges) { b'9' } else { b'0' };
+            out.extend(std::iter::repeat_n(digit, 3 + SNAPSHOT_DIGITS.saturating_sub(count)));
             out.extend_from_slice(digits);
             self.sequence.close();
             return;

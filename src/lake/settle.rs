@@ -144,6 +144,10 @@ impl Patience {
                 }
                 Err(doubt @ (StoreError::Exists(_) | StoreError::Gone(_))) => Some(doubt),
                 Err(unsettled @ StoreError::Unsettled(_)) => {
+                    #[cfg(test)]
+                    if bug::is_made(Bug::DeleteOnUnknown) {
+                        store.delete(path);
+                    }
                     waiting.after(unsettled).await?;
                     None
                 }

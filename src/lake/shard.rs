@@ -67,6 +67,8 @@ pub struct LakeShard {
     last: Option<Position>,
     /// When the latest change before the open range was made, µs since the epoch, if its last range says.
     changed_until: Option<i64>,
+    /// When the gap was found behind which the chain ends, µs since the epoch, if it ends with one.
+    gap_at: Option<i64>,
     /// The range of a killed writer that has to be completed first.
     plan: Option<Range>,
     open: OpenRange,
@@ -100,6 +102,7 @@ impl LakeShard {
             start: last.as_ref().and_then(Range::end_of_order),
             last: last.as_ref().and_then(Range::end_of_order),
             changed_until: last.as_ref().and_then(|range| range.changed_until),
+            gap_at: last.as_ref().and_then(|range| range.gap.as_ref()?.found_at_micros()),
             plan: None,
             place,
             table,
@@ -124,6 +127,12 @@ impl LakeShard {
     /// The record behind which reading has to go on; `None`: from the shard's beginning.
     pub fn position(&self) -> Option<Position> {
         self.last
+    }
+
+    /// When the gap was found with which its chain ends: then it is known already that records behind its position are
+    /// missing.
+    pub fn gap_at(&self) -> Option<i64> {
+        self.gap_at
     }
 
     /// Whether its chain has no range yet.

@@ -76,8 +76,11 @@ pub(super) async fn deliver(
     for record in batch.items.iter().flat_map(|item| &item.records) {
         delivery.take(record, origin);
     }
-    if let Err(why) = delivery.follow(until).await {
-        delivery.why = Some(why);
+    // A dead letter may take as long as its store does: what is not down by then is not resolved.
+    match tokio::time::timeout_at(until, delivery.follow(until)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => delivery.why = Some(why),
+        Err(_) => delivery.why = Some(format!("handler {}: the time of the invocation was over", parts.name)),
     }
     Delivered { frontier: delivery.lanes.frontier(), all: delivery.lanes.is_empty(), why: delivery.why }
 }

@@ -5,7 +5,7 @@
 //! killed process reads the same lines again.
 
 mod lanes;
-mod lines;
+pub(crate) mod lines;
 pub mod manifest;
 mod place;
 mod request;

@@ -35,7 +35,7 @@ pub struct UserRecord {
 /// The KPL's messages. Text is kept as bytes: an odd partition key is no reason to refuse the data. Fields that are
 /// required are optional here, so that a missing one is noticed.
 #[derive(Clone, PartialEq, prost::Message)]
-struct AggregatedRecord {
+pub(crate) struct AggregatedRecord {
     #[prost(bytes = "bytes", repeated, tag = "1")]
     partition_key_table: Vec<Bytes>,
     #[prost(bytes = "bytes", repeated, tag = "2")]
@@ -92,17 +92,18 @@ fn count_entries(mut body: &[u8]) -> Option<usize> {
     Some(count)
 }
 
-#[cfg(test)]
-mod tests {
+/// What a producer does: for tests, and for the simulated world.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod producer {
     use super::*;
-    use proptest::prelude::*;
-    use serde_json::Value;
 
-    fn seal(body: &[u8]) -> Bytes {
+    /// The blob of an aggregate with this body.
+    pub(crate) fn seal(body: &[u8]) -> Bytes {
         [&MAGIC[..], body, &Md5::digest(body)[..]].concat().into()
     }
 
-    fn aggregate(records: &[UserRecord]) -> AggregatedRecord {
+    /// An aggregate of these records.
+    pub(crate) fn aggregate(records: &[UserRecord]) -> AggregatedRecord {
         let mut message = AggregatedRecord::default();
         for record in records {
             let hash_key = record.explicit_hash_key.clone();
@@ -116,6 +117,19 @@ mod tests {
         }
         message
     }
+
+    /// The blob of an aggregate of these records.
+    pub(crate) fn blob(records: &[UserRecord]) -> Bytes {
+        seal(&aggregate(records).encode_to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::producer::{aggregate, seal};
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
 
     fn sample(record: usize) -> Bytes {
         let page = include_bytes!("../../tests/fixtures/kinesis_getrecords_page.json");

@@ -51,6 +51,7 @@ pub async fn of(places: Vec<Place>, clock: &Clock) -> Vec<Lag> {
         asking.spawn(async move {
             let _turn = at_once.acquire().await;
             let lag = tokio::select! {
+                biased;
                 lag = ask(&place, &clock) => lag.unwrap_or(Lag::Unknown),
                 () = clock.sleep(PATIENCE) => Lag::Unknown,
             };
@@ -111,7 +112,7 @@ mod tests {
             }
             clock.sleep(Duration::from_secs(90)).await;
             let shard = stream.shards().remove(0);
-            let (last, inside) = (shard.records[5].0, shard.records[2].0);
+            let (last, inside) = (shard.records[5].position, shard.records[2].position);
             let place = |behind| Place { api: Arc::new(stream.clone()), shard: shard.id.clone(), behind };
             let lags = of(vec![place(Some(last)), place(Some(inside)), place(None)], &clock).await;
             assert_eq!(lags[0], if kinesis { Lag::None } else { Lag::Unknown });

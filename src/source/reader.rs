@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::retention::may_be_trimmed;
 use super::{ReadFrom, ShardIterator, StreamApi, StreamError};
 use crate::bug::{self, Bug};
 use crate::change::{Position, Record, ShardId};
@@ -68,6 +69,8 @@ pub struct ShardReader {
     iterator: Option<ShardIterator>,
     /// The record that has to come again first after a resume, or records are missing.
     expected: Option<Position>,
+    /// When it was last known that nothing is missing behind `last`, µs since the epoch.
+    whole_at: Option<i64>,
     /// The records behind `last` are known to be lost: go on with the oldest there is.
     skipping: bool,
     /// The last answer had neither records nor an iterator.
@@ -91,6 +94,7 @@ impl ShardReader {
             last,
             iterator: None,
             expected: None,
+            whole_at: None,
             skipping: false,
             ending: false,
             trimmed_at_start: 0,
@@ -144,6 +148,7 @@ impl ShardReader {
                     continue;
                 }
                 if page.names_children || self.end_is_listed().await? {
+                    self.ends_behind_last()?;
                     return Ok(Read::End);
                 }
                 self.back_off("the service ended the shard, but its shard list does not").await;
@@ -201,10 +206,28 @@ impl ShardReader {
             }
             self.expected = None;
         }
+        if self.expected.is_none() {
+            self.whole_at = Some(self.clock.wall_micros());
+        }
         if let Some(last) = self.last {
             records.retain(|record| record.position > last);
         }
         Ok(records)
+    }
+
+    /// A shard that ends without its last delivered record coming again has lost that one, and perhaps others behind it;
+    /// unless this reader has looked behind it so lately that nothing written since can have been trimmed.
+    fn ends_behind_last(&mut self) -> Result<(), ReadError> {
+        let Some(expected) = self.expected.take() else { return Ok(()) };
+        let now = self.clock.wall_micros();
+        if self.whole_at.is_some_and(|at| !may_be_trimmed(at, now)) {
+            return Ok(());
+        }
+        self.iterator = None;
+        let shard = &self.shard;
+        Err(ReadError::Gap(format!(
+            "the record behind {expected} is no longer in shard {shard}: nothing of it is left"
+        )))
     }
 
     /// What a failed call means; returns when it makes sense to go on.

@@ -219,3 +219,19 @@ async fn where_records_are_aggregates_the_last_one_has_to_come_again() {
     let (_, mut reader) = reading(vec![iterator(), page(&[12])], Some(7), true);
     assert!(next(&mut reader).await.unwrap_err().starts_with("gap: the record behind 7 is no longer in shard s"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_last_record_does_not_come_again_at_its_end_has_a_gap() {
+    let mut answers = vec![iterator(), last_page(&[]), iterator(), last_page(&[]), Answer::List(true)];
+    answers.extend([iterator(), last_page(&[]), Answer::List(true)]);
+    let (_, mut reader) = reading(answers, Some(5), true);
+    let gap = next(&mut reader).await.unwrap_err();
+    assert!(gap.starts_with("gap: ") && gap.contains("nothing of it is left"), "{gap}");
+    reader.skip_gap();
+    assert_eq!(next(&mut reader).await, Err("end".into()));
+    // A reader that has looked behind it a moment ago knows that nothing came.
+    let answers = vec![iterator(), page(&[5]), last_page(&[]), iterator(), last_page(&[]), Answer::List(true)];
+    let (_, mut reader) = reading(answers, Some(5), true);
+    assert_eq!(next(&mut reader).await, Ok(vec![]));
+    assert_eq!(next(&mut reader).await, Err("end".into()));
+}

@@ -4,25 +4,22 @@
 //! not give the same twice; what it gave is kept in the lake before the range that has it (`lake/kept.rs`), and the scan
 //! goes on behind the last item of the chain.
 
-mod page;
+pub(crate) mod page;
 mod units;
+mod wire;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_sdk_dynamodb::operation::scan::ScanOutput;
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::finite::{self, Parts};
-use super::raw_page::RawPage;
-use super::wire_error::{Call, stream_error};
 use super::{Pace, ReadFrom, RecordsPage, ShardId, ShardIterator, ShardPage, StreamApi, StreamError, StreamIdentity};
 use crate::BoxFuture;
 use crate::change::{Channel, Position, Record, SequenceNumber};
 use crate::clock::Clock;
 use units::Bucket;
+pub use wire::WireTable;
 
 /// The most that an answer takes: 1 MB as DynamoDB counts it, and more as JSON.
 const PAGE_BYTES: usize = 2 << 20;
@@ -31,6 +28,18 @@ const PAGE_BYTES: usize = 2 << 20;
 pub trait LastKeys: Send + Sync + 'static {
     /// The key of the last item of a segment that is in the lake, as DynamoDB JSON.
     fn last_key<'a>(&'a self, shard: &'a ShardId) -> BoxFuture<'a, Result<Option<String>, StreamError>>;
+}
+
+/// A table that can be scanned: what is asked of the service.
+pub trait TablePages: Send + Sync + 'static {
+    /// One answer to `Scan`, consistent, as the service wrote it. `behind`: the key behind which it begins, as DynamoDB JSON.
+    fn page<'a>(
+        &'a self,
+        of: &'a ScanOf,
+        segment: i32,
+        behind: Option<&'a str>,
+        limit: Option<i32>,
+    ) -> BoxFuture<'a, Result<Bytes, StreamError>>;
 }
 
 /// What a scan is of.
@@ -48,7 +57,7 @@ pub struct ScanOf {
 
 /// A scan of one table.
 pub struct ScanStream {
-    client: aws_sdk_dynamodb::Client,
+    table: Arc<dyn TablePages>,
     identity: StreamIdentity,
     of: ScanOf,
     segments: Parts<i32>,
@@ -70,7 +79,7 @@ struct Place {
 impl ScanStream {
     /// A scan whose segments are called `<prefix>-<segment>`.
     pub fn new(
-        client: aws_sdk_dynamodb::Client,
+        table: Arc<dyn TablePages>,
         identity: StreamIdentity,
         of: ScanOf,
         prefix: &str,
@@ -80,7 +89,7 @@ impl ScanStream {
         let segments = Parts::new(prefix, 0..of.segments as i32);
         let bucket = Mutex::new(Bucket::new(of.read_units.map(f64::from)));
         let began = clock.now();
-        Arc::new(Self { client, identity, of, segments, last_keys, bucket, clock, began })
+        Arc::new(Self { table, identity, of, segments, last_keys, bucket, clock, began })
     }
 
     /// The read units that this process has spent.
@@ -90,10 +99,6 @@ impl ScanStream {
 
     fn bucket(&self) -> MutexGuard<'_, Bucket> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn call(&self) -> Call<'_> {
-        Call { action: "dynamodb:Scan", resource: &self.of.table }
     }
 
     /// Waits until the budget has room for a page.
@@ -111,26 +116,17 @@ impl ScanStream {
         if place.ended {
             return Ok(finite::end(place.iterator()));
         }
-        let key = place.key.as_deref().map(start_key).transpose()?;
         let taken = self.take().await;
         let limit = self.bucket().limit(self.of.segments);
-        let raw = RawPage::new(|| Ok(ScanOutput::builder().build()));
-        let request = self.client.scan().table_name(&self.of.table).consistent_read(true);
-        let request = request.segment(segment).total_segments(self.of.segments as i32).set_limit(limit);
-        let request = request.set_exclusive_start_key(key).return_consumed_capacity(ReturnConsumedCapacity::Total);
-        if let Err(error) = request.customize().interceptor(raw.clone()).send().await {
-            self.bucket().give_back(taken);
-            return Err(match stream_error(&error, self.call()) {
-                StreamError::NotFound(told) => StreamError::Fatal(format!(
-                    "table {} is not there any more: it was deleted while it was scanned ({told})",
-                    self.of.table
-                )),
-                error => error,
-            });
-        }
-        let call = self.call();
-        let body = raw.take().ok_or_else(|| StreamError::Transient(format!("{call}: the answer is empty")))?;
-        let page = page::cut(&body).map_err(|error| StreamError::Transient(format!("{call}: {error}")))?;
+        let body = match self.table.page(&self.of, segment, place.key.as_deref(), limit).await {
+            Ok(body) => body,
+            Err(error) => {
+                self.bucket().give_back(taken);
+                return Err(error);
+            }
+        };
+        let page = page::cut(&body)
+            .map_err(|error| StreamError::Transient(format!("dynamodb:Scan on {}: {error}", self.of.table)))?;
         self.bucket().paid(taken, page.units, page.items.len());
         let mut ordinal = place.ordinal;
         let record = |payload| {
@@ -165,22 +161,6 @@ impl Place {
         let key = Some(key).filter(|key| !key.is_empty() && *key != "end").map(str::to_owned);
         Some(Self { ordinal, key, ended: iterator.ends_with(" end") })
     }
-}
-
-/// A key as the SDK wants it. Key attributes are strings, numbers or bytes.
-fn start_key(json: &str) -> Result<HashMap<String, AttributeValue>, StreamError> {
-    let broken = || StreamError::Fatal("the key behind which the scan goes on is damaged".to_owned());
-    let key: HashMap<String, HashMap<String, String>> = serde_json::from_str(json).map_err(|_| broken())?;
-    let value = |value: HashMap<String, String>| {
-        let (kind, text) = value.into_iter().next()?;
-        Some(match kind.as_str() {
-            "S" => AttributeValue::S(text),
-            "N" => AttributeValue::N(text),
-            "B" => AttributeValue::B(Blob::new(base64_simd::STANDARD.decode_to_vec(text).ok()?)),
-            _ => return None,
-        })
-    };
-    key.into_iter().map(|(name, typed)| Some((name, value(typed)?))).collect::<Option<_>>().ok_or_else(broken)
 }
 
 impl StreamApi for ScanStream {
@@ -261,7 +241,8 @@ mod tests {
         let of = ScanOf { table: "T".into(), segments: 1, began_at: 7, read_units: Some(100) };
         let clock = Clock::system();
         let client = aws(&server.url).dynamodb().clone();
-        let scan = ScanStream::new(client, identity, of, "backfill-1", Arc::new(Nothing), clock.clone());
+        let scan =
+            ScanStream::new(Arc::new(WireTable(client)), identity, of, "backfill-1", Arc::new(Nothing), clock.clone());
         let shard = ShardId::new("backfill-1-0000");
         let mut reader = ShardReader::new(scan.clone(), clock, shard, ReadFrom::TrimHorizon, None);
         let mut items = Vec::new();
@@ -287,14 +268,5 @@ mod tests {
         let end = Place { ordinal: 7, key: None, ended: true };
         assert_eq!(Place::parse(&end.iterator().0), Some(end));
         assert_eq!(Place::parse("x"), None);
-    }
-
-    #[test]
-    fn keys_of_all_types_go_back_to_the_service() {
-        let key = start_key(r#"{"a":{"S":"é\""},"b":{"B":"AAE="}}"#).unwrap();
-        assert_eq!(key["a"], AttributeValue::S("é\"".into()));
-        assert_eq!(key["b"], AttributeValue::B(Blob::new([0, 1])));
-        assert!(start_key(r#"{"a":{"BOOL":"x"}}"#).is_err());
-        assert!(start_key("{").is_err());
     }
 }

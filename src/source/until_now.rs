@@ -111,7 +111,15 @@ impl StreamApi for Bounded {
         shard: &'a ShardId,
         from: ReadFrom,
     ) -> BoxFuture<'a, Result<ShardIterator, StreamError>> {
-        self.inner.shard_iterator(shard, from)
+        Box::pin(async move {
+            // Whoever asks anew once "now" was reached wants more than that: a range that another process left open.
+            let mut marks = self.marks.lock().await;
+            if matches!(marks.get(shard), Some(Mark::Reached)) {
+                marks.remove(shard);
+            }
+            drop(marks);
+            self.inner.shard_iterator(shard, from).await
+        })
     }
 
     fn get_records<'a>(

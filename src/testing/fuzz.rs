@@ -5,21 +5,24 @@
 
 use bytes::Bytes;
 
-use crate::change::SequenceNumber;
+use crate::change::{Channel, SequenceNumber};
 use crate::decode::json::Marks;
-use crate::decode::number;
+use crate::decode::{envelope, number};
 use crate::handler::dead_letter::DeadLetter;
-use crate::lake::range::Range;
+use crate::lake::kept;
+use crate::lake::range::{KeptRecords, Range};
 use crate::lambda::answer::{Progress, answer};
 use crate::pipeline::spec::ColumnType;
 use crate::route::{Extensions, Filter};
+use crate::source::export::{lines, manifest};
+use crate::source::scan::page;
 use crate::source::{kinesis_page, kpl, streams_page, unwrap};
 
 /// A parser's name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 15] = [
     ("record", record),
     ("streams_page", streams_page),
     ("kinesis_page", kinesis_page),
@@ -31,6 +34,10 @@ pub const TARGETS: [Target; 11] = [
     ("dead_letter", dead_letter),
     ("pipeline", pipeline),
     ("number", number),
+    ("export", export),
+    ("export_line", export_line),
+    ("scan_page", scan_page),
+    ("kept", kept),
 ];
 
 /// Two lines, each the JSON of a change: the quick walk and the careful one give the same rows.
@@ -143,6 +150,50 @@ pub fn number(data: &[u8]) {
     }
 }
 
+/// The manifests of an export, the summary on the first line: what is read says what it said.
+pub fn export(data: &[u8]) {
+    let (summary, files) = halves(data, b'\n');
+    let Ok(read) = manifest::read("fuzz", summary, files) else { return };
+    assert_eq!(read.files.iter().map(|file| file.items).sum::<u64>(), read.items);
+    assert!(read.files.iter().all(|file| !file.key.split('/').any(|part| part == "..")));
+    assert!(!read.table.contains('/'));
+}
+
+/// A line of an export's data file: its item is a part of it, and a change, a net change or neither.
+pub fn export_line(data: &[u8]) {
+    let line = Bytes::copy_from_slice(data);
+    let item = lines::item(line.clone());
+    assert!(item.len() <= line.len());
+    for (bytes, channel) in
+        [(&item, Channel::Snapshot(0)), (&line, Channel::NetChange(false)), (&line, Channel::NetChange(true))]
+    {
+        if let Ok(change) = envelope::read(bytes, channel) {
+            assert!(!change.event_name.is_empty());
+        }
+    }
+}
+
+/// An answer to a scan: its items are parts of it, none of them twice, and so is the key behind which it goes on.
+pub fn scan_page(data: &[u8]) {
+    let page = Bytes::copy_from_slice(data);
+    if let Ok(cut) = page::cut(&page) {
+        let items: usize = cut.items.iter().map(Bytes::len).sum();
+        assert!(items <= page.len());
+        assert!(cut.last_key.is_none_or(|key| key.len() <= 3 * page.len()));
+    }
+}
+
+/// An object of kept records, its number of records and of bytes in front: no more comes out than it says.
+pub fn kept(data: &[u8]) {
+    let [records, high, low, body @ ..] = data else { return };
+    let bytes = u64::from(*high) << 8 | u64::from(*low);
+    let entry = KeptRecords { path: String::new(), records: u64::from(*records), bytes };
+    if let Ok(read) = kept::read(&entry, body) {
+        assert_eq!(read.len() as u64, entry.records);
+        assert!(read.iter().map(|record| record.payload.len() as u64).sum::<u64>() <= bytes);
+    }
+}
+
 fn halves(data: &[u8], between: u8) -> (&[u8], &[u8]) {
     let at = data.iter().position(|byte| *byte == between).unwrap_or(data.len());
     (&data[..at], data.get(at + 1..).unwrap_or_default())
@@ -212,6 +263,16 @@ mod tests {
         data
     }
 
+    /// Hands a changed form of a file of the corpus to a target, which must bear it.
+    fn bears(name: &str, target: fn(&[u8]), corpus: &[Vec<u8>], number: usize, seed: u64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let other = &corpus[random.random_range(0..corpus.len())];
+        let data = changed(&corpus[number], other, &mut random);
+        if std::panic::catch_unwind(|| target(&data)).is_err() {
+            panic!("{name}: {}", String::from_utf8_lossy(&data));
+        }
+    }
+
     #[test]
     fn whatever_comes_from_outside_is_borne() {
         for (name, target) in TARGETS {
@@ -219,15 +280,28 @@ mod tests {
             assert!(!corpus.is_empty(), "{name} has no corpus");
             for (number, data) in corpus.iter().enumerate() {
                 target(data);
-                for form in 0..FORMS {
-                    let mut random = StdRng::seed_from_u64(form << 8 | number as u64);
-                    let other = &corpus[random.random_range(0..corpus.len())];
-                    let data = changed(data, other, &mut random);
-                    if std::panic::catch_unwind(|| target(&data)).is_err() {
-                        panic!("{name}: {}", String::from_utf8_lossy(&data));
-                    }
-                }
+                (0..FORMS).for_each(|form| bears(name, target, &corpus, number, form << 8 | number as u64));
             }
+        }
+    }
+
+    /// `WATERSHED_FUZZ_SECONDS=60 cargo test --release --lib fuzz -- --ignored --nocapture`: so long for each parser, with forms
+    /// that nobody has seen yet. `cargo fuzz` looks for ways through the code, too; this needs nothing but a stable compiler.
+    #[test]
+    #[ignore = "as long as one likes"]
+    fn whatever_comes_from_outside_is_borne_for_a_while() {
+        let seconds = std::env::var("WATERSHED_FUZZ_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
+        let clock = crate::clock::Clock::system();
+        for (name, target) in TARGETS {
+            let corpus = corpus(name);
+            let until = clock.now() + std::time::Duration::from_secs(seconds);
+            let mut seed = u64::from_str_radix(&clock.token(), 16).unwrap();
+            let first = seed;
+            while clock.now() < until {
+                bears(name, target, &corpus, seed as usize % corpus.len(), seed);
+                seed = seed.wrapping_add(1);
+            }
+            println!("{name}: {} forms from seed {first}", seed.wrapping_sub(first));
         }
     }
 }

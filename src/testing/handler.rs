@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
 use serde_json::Value;
 
-use super::stream::Shard;
+use super::stream::{Shard, Written};
 use super::tally;
 use crate::BoxFuture;
 use crate::clock::Clock;
@@ -148,9 +148,11 @@ pub struct Deliveries {
     pub repeats: u64,
     /// Changes in the dead letters.
     pub given_up: u64,
+    /// Changes that were trimmed before anybody read them.
+    pub trimmed: u64,
 }
 
-/// Every change was handled, or is in the dead letters with its bytes; of each item, none was handled before all earlier
+/// Every change that was not trimmed was handled, or is in the dead letters with its bytes; of each item, none was handled before all earlier
 /// ones were handled or given up.
 pub fn judge(
     journal: &[Handled],
@@ -164,15 +166,22 @@ pub fn judge(
         let change = letter.change().map_err(|why| format!("{path}: {why}"))?;
         dead.insert(handled(&change.record.payload).event, change.record.payload);
     }
-    let mut written: Vec<&(crate::change::Position, Bytes)> = shards.iter().flat_map(|shard| &shard.records).collect();
-    written.sort_by_key(|(position, _)| *position);
+    let mut written: Vec<(&Written, bool)> = Vec::new();
+    for shard in shards {
+        written.extend(shard.records.iter().enumerate().map(|(at, record)| (record, at < shard.trimmed)));
+    }
+    written.sort_by_key(|(record, _)| record.position);
     let mut items: HashMap<String, Vec<String>> = HashMap::new();
     let mut report = Deliveries::default();
     let first: HashMap<&str, usize> =
         journal.iter().enumerate().rev().map(|(at, handled)| (handled.event.as_str(), at)).collect();
-    for (_, payload) in written.iter().filter(|(_, payload)| payload.first() == Some(&b'{')) {
+    for (Written { payload, .. }, trimmed) in written {
+        if payload.first() != Some(&b'{') {
+            continue;
+        }
         let Handled { item, event } = handled(payload);
         match (first.get(event.as_str()), dead.get(&event)) {
+            (None, None) if trimmed => report.trimmed += 1,
             (None, None) => return Err(format!("change {event} of {item} was never handled")),
             (None, Some(bytes)) if bytes != payload => {
                 return Err(format!("the dead letter of {event} is other bytes"));
@@ -183,7 +192,9 @@ pub fn judge(
         items.entry(item).or_default().push(event);
     }
     for (item, events) in &items {
-        let order: Vec<usize> = events.iter().filter_map(|event| first.get(event.as_str()).copied()).collect();
+        // When a change was given up nothing tells; what comes again afterwards may be handled at any time.
+        let live = events.iter().filter(|event| !dead.contains_key(*event));
+        let order: Vec<usize> = live.filter_map(|event| first.get(event.as_str()).copied()).collect();
         if !order.is_sorted() {
             return Err(format!("changes of {item} were handled out of order: {events:?} at {order:?}"));
         }

@@ -1,147 +1,141 @@
-//! What a correct lake is: one definition, for every simulation.
+//! What a correct lake is: one definition, for every simulation and for the lakes of real processes.
+//!
+//! ```text
+//!  whole(objects)       chains without gap or overlap, every file there with the rows its range says, nothing else   any lake
+//!  positions(..)        no checkpoint is ahead of the lake                                                           any time
+//!  lake(..)             whole, and each change once, unchanged; a gap where records were trimmed, and nowhere else   a world
+//!  latest(..)           the latest state of the lake is that of the table                                            a backfill
+//!  handler::judge(..)   each change handled or given up, those of an item in order                                   a handler
+//! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod chains;
+mod gaps;
+mod latest;
+mod positions;
+mod rows;
+
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::rebuild::{self, Row};
+use super::rebuild::Row;
 use super::stream::Shard;
 use super::world::Report;
-use crate::change::Position;
-use crate::checkpoint::{Checkpoint, CheckpointKey};
-use crate::lake::range::{Chain, Range};
-use crate::lake::schema::{Column, TableSchema};
-use crate::source::StreamIdentity;
+use chains::Chains;
+use gaps::Gaps;
+use rows::{Key, Rows};
 
-type Objects = BTreeMap<String, Bytes>;
+pub use latest::latest;
+pub use positions::positions;
 
-/// No checkpoint speaks of a range that is not in the lake, or of a position behind its range's end.
-pub fn checkpoints_behind_lake(
-    state: &[(CheckpointKey, Checkpoint)],
-    objects: &Objects,
-    stream: &str,
-) -> Result<(), String> {
-    let stream = StreamIdentity { id: stream.to_owned(), table: None, origin: None };
-    for (key, checkpoint) in state {
-        let Checkpoint::At { position, range: Some(n) } = checkpoint else { continue };
-        let path = Chain::new(&stream, &key.shard).range_path(*n);
-        let found = objects.get(&path).ok_or_else(|| format!("checkpoint of {} is ahead: no {path}", key.shard))?;
-        let range = Range::parse(found)?;
-        if range.end() != Some(*position) {
-            return Err(format!("checkpoint {position} of {} is not the end of range {n}", key.shard));
-        }
-        for file in &range.files {
-            objects.get(&file.path).ok_or_else(|| format!("checkpoint of {} is ahead of {}", key.shard, file.path))?;
-        }
-    }
-    Ok(())
+/// All objects of a lake, by path.
+pub type Objects = BTreeMap<String, Bytes>;
+
+/// What the judge of a world has to go by.
+pub struct Evidence<'a> {
+    /// The lake.
+    pub objects: &'a Objects,
+    /// The paths of its objects, in the order in which they were created.
+    pub order: &'a [String],
+    /// What was written.
+    pub shards: &'a [Shard],
+    /// Whether the stream is Kinesis.
+    pub kinesis: bool,
+    /// The shard's name under which a function lands all shards of a DynamoDB stream.
+    pub one_chain: Option<&'a str>,
 }
 
-/// The lake holds every change of every shard exactly once, unchanged; every range follows the one before; a child was
-/// begun after its parents were finished; and nothing else lies in the lake.
-pub fn lake(objects: &Objects, shards: &[Shard]) -> Result<Report, String> {
-    let ranges = chains(objects)?;
-    let mut rows = all_rows(objects, &ranges)?;
-    let mut dead = dead_letters(objects, &ranges)?;
+/// What a lake has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Whole {
+    /// Rows.
+    pub rows: u64,
+    /// Records among the dead letters.
+    pub dead_letters: u64,
+    /// Ranges, markers included.
+    pub ranges: u64,
+    /// Gap markers.
+    pub gaps: u64,
+}
+
+/// A lake is whole: every range follows the one before it, every object of a range is there and holds what the range says,
+/// no record is in it twice, and nothing else lies in it. No process may be at work.
+pub fn whole(objects: &Objects) -> Result<Whole, String> {
+    let chains = Chains::read(objects)?;
+    let rows = Rows::read(objects, &chains)?;
+    rows::no_strays(objects, &chains)?;
+    Ok(sum(&chains, &rows))
+}
+
+fn sum(chains: &Chains, rows: &Rows) -> Whole {
+    Whole {
+        rows: rows.tail.values().map(|rows| rows.len() as u64).sum::<u64>() + rows.snapshots.len() as u64,
+        dead_letters: rows.dead.len() as u64,
+        ranges: chains.ranges().count() as u64,
+        gaps: chains.ranges().filter(|range| range.gap.is_some()).count() as u64,
+    }
+}
+
+/// The lake of a world is whole and holds every change of every shard exactly once, unchanged; where a record is missing it
+/// was trimmed, and a marker says so; a child was begun after its parents were finished.
+pub fn lake(evidence: &Evidence<'_>) -> Result<Report, String> {
+    let Evidence { objects, shards, .. } = evidence;
+    let chains = Chains::parse(objects)?;
+    // Of a shard that is gone nobody may know that its first range was left open; what is missing then, `Gaps` judges.
+    let was_trimmed = |shard: &str| shards.iter().any(|known| known.id.as_str() == shard && known.trimmed > 0);
+    chains.are_complete(objects, was_trimmed)?;
+    let mut rows = Rows::read(objects, &chains)?;
+    rows::no_strays(objects, &chains)?;
+    let whole = sum(&chains, &rows);
     let mut report = Report { shards: shards.len() as u64, digest: digest(objects), ..Report::default() };
-    report.ranges = ranges.values().map(|chain| chain.len() as u64).sum();
-    for shard in shards {
-        for (position, payload) in &shard.records {
-            let key = (shard.id.to_string(), position.sequence.to_sortable(), position.sub as i32);
-            match serde_json::from_slice::<Value>(payload) {
+    (report.ranges, report.gaps) = (whole.ranges, whole.gaps);
+    report.snapshots = rows.snapshots.len() as u64;
+    let made = evidence.order.iter().enumerate().map(|(at, path)| (path.as_str(), at)).collect();
+    let mut gaps = Gaps::new(&chains, shards, evidence.kinesis);
+    for shard in *shards {
+        let chain = evidence.one_chain.unwrap_or(shard.id.as_str());
+        for (at, record) in shard.records.iter().enumerate() {
+            let key = (chain.to_owned(), record.position.sequence.to_sortable(), record.position.sub as i32);
+            let found = match serde_json::from_slice::<Value>(&record.payload) {
                 Ok(change) => {
-                    let row = rows.remove(&key).ok_or_else(|| format!("lost: {key:?}"))?;
-                    same(&row, &change).map_err(|what| format!("{what} of {key:?} changed: {row:?} from {change}"))?;
-                    report.rows += 1;
+                    let found = take(&mut rows, &key, &change, evidence.one_chain.is_some())?;
+                    report.rows += u64::from(found);
+                    found
                 }
                 Err(_) => {
-                    if !dead.remove(&key) {
-                        return Err(format!("lost: no dead letter for {key:?}"));
-                    }
-                    report.dead_letters += 1;
+                    let found = rows.dead.remove(&key);
+                    report.dead_letters += u64::from(found);
+                    found
                 }
-            }
+            };
+            gaps.note(shard, at, found);
         }
-        parents_first(shard, &ranges)?;
+        if evidence.one_chain.is_none() {
+            parents_first(shard, &chains, &made)?;
+        }
     }
-    match (rows.keys().next(), dead.iter().next()) {
+    report.trimmed = gaps.judge()?;
+    match (rows.tail.values().flatten().next(), rows.dead.iter().next()) {
         (None, None) => Ok(report),
-        (row, letter) => Err(format!("rows that nobody wrote: {row:?} {letter:?}")),
+        (row, letter) => Err(format!("rows that nobody wrote, or twice: {row:?} {letter:?}")),
     }
 }
 
-/// The ranges of every shard, checked to be a chain without gaps.
-fn chains(objects: &Objects) -> Result<HashMap<String, Vec<Range>>, String> {
-    let mut chains: HashMap<String, Vec<Range>> = HashMap::new();
-    for (path, bytes) in objects.range("_watershed/ranges/".to_owned().."_watershed/ranges0".to_owned()) {
-        let range = Range::parse(bytes).map_err(|why| format!("{path}: {why}"))?;
-        let chain = chains.entry(range.shard.clone()).or_default();
-        let end_before = chain.last().and_then(Range::end);
-        if range.range != chain.len() as u64 || range.start() != end_before || range.end() <= range.start() {
-            return Err(format!("{path} does not follow the range before it"));
-        }
-        chain.push(range);
-    }
-    Ok(chains)
-}
-
-type RowKey = (String, String, i32);
-
-fn all_rows(objects: &Objects, ranges: &HashMap<String, Vec<Range>>) -> Result<BTreeMap<RowKey, Row>, String> {
-    let mut rows = BTreeMap::new();
-    let mut known = BTreeSet::new();
-    for range in ranges.values().flatten() {
-        let within = |position: &str, sub: i32| {
-            let sequence = crate::change::SequenceNumber::from_sortable(position).ok();
-            let position = sequence.map(|sequence| Position { sequence, sub: sub as u32 });
-            position > range.start() && position <= range.end()
-        };
-        for file in &range.files {
-            known.insert(file.path.clone());
-            let body = objects.get(&file.path).ok_or_else(|| format!("{} is missing", file.path))?;
-            let found = rebuild::rows(body, &schema(objects, &file.table, file.schema)?);
-            if found.len() as u64 != file.rows {
-                return Err(format!("{} has {} rows, its range says {}", file.path, found.len(), file.rows));
-            }
-            for row in found {
-                if !within(&row.sequence, row.sub) {
-                    return Err(format!("{} has a row outside its range: {row:?}", file.path));
-                }
-                let key = (row.shard.clone(), row.sequence.clone(), row.sub);
-                if let Some(twice) = rows.insert(key, row) {
-                    return Err(format!("twice: {twice:?}"));
-                }
-            }
+/// Takes the row of a change away, if there is one, and holds it against the change. Where chains are `shared` by shards, a
+/// row may be another shard's: DynamoDB's numbers are unique within a shard.
+fn take(rows: &mut Rows, key: &Key, change: &Value, shared: bool) -> Result<bool, String> {
+    let Some(found) = rows.tail.get_mut(key).filter(|rows| !rows.is_empty()) else { return Ok(false) };
+    match found.iter().position(|row| same(row, change).is_ok()) {
+        Some(at) => drop(found.swap_remove(at)),
+        None if shared => return Ok(false),
+        None => {
+            let what = same(&found[0], change).err().unwrap_or_default();
+            return Err(format!("{what} of {key:?} changed: {:?} from {change}", found[0]));
         }
     }
-    let stray = objects.keys().find(|path| path.ends_with(".parquet") && !known.contains(*path));
-    stray.map_or(Ok(rows), |path| Err(format!("{path} belongs to no range")))
-}
-
-fn schema(objects: &Objects, table: &str, version: u32) -> Result<TableSchema, String> {
-    let path = format!("_watershed/schema/{table}/{version:06}.json");
-    let bytes = objects.get(&path).ok_or_else(|| format!("{path} is missing"))?;
-    let mut stored: Value = serde_json::from_slice(bytes).map_err(|error| format!("{path}: {error}"))?;
-    let columns: Vec<Column> = serde_json::from_value(stored["columns"].take()).map_err(|error| error.to_string())?;
-    Ok(TableSchema::new(table.to_owned(), version, columns))
-}
-
-fn dead_letters(objects: &Objects, ranges: &HashMap<String, Vec<Range>>) -> Result<BTreeSet<RowKey>, String> {
-    let mut dead = BTreeSet::new();
-    for letters in ranges.values().flatten().filter_map(|range| range.dead_letters.as_ref()) {
-        let body = objects.get(&letters.path).ok_or_else(|| format!("{} is missing", letters.path))?;
-        for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let letter: Value = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-            let text = |name: &str| letter[name].as_str().unwrap_or_default().to_owned();
-            let sub = letter["sub"].as_i64().unwrap_or_default() as i32;
-            if !dead.insert((text("stream_shard"), text("sequence"), sub)) {
-                return Err(format!("a dead letter twice: {letter}"));
-            }
-        }
-    }
-    Ok(dead)
+    Ok(true)
 }
 
 fn same(row: &Row, change: &Value) -> Result<(), &'static str> {
@@ -155,12 +149,16 @@ fn same(row: &Row, change: &Value) -> Result<(), &'static str> {
     }
 }
 
-/// A child's first range was written after its parents' last.
-fn parents_first(shard: &Shard, ranges: &HashMap<String, Vec<Range>>) -> Result<(), String> {
-    let Some(first) = ranges.get(shard.id.as_str()).and_then(|chain| chain.first()) else { return Ok(()) };
+/// A child's first range was created after its parents' last.
+fn parents_first(shard: &Shard, chains: &Chains, made: &HashMap<&str, usize>) -> Result<(), String> {
+    let Some((folder, _)) = chains.of_shard(shard.id.as_str()) else { return Ok(()) };
+    let when = |folder: &str, n: usize| made.get(format!("{folder}/{n:020}.json").as_str()).copied();
+    let first = when(folder, 0);
     for parent in &shard.parents {
-        let last = ranges.get(parent.as_str()).and_then(|chain| chain.last());
-        if last.is_some_and(|last| last.created_at > first.created_at) {
+        let Some((folder, ranges)) = chains.of_shard(parent.as_str()) else { continue };
+        // A gap may be marked by several that find it at the same time.
+        let last = ranges.iter().rposition(|range| range.gap.is_none()).and_then(|last| when(folder, last));
+        if last > first {
             return Err(format!("{} was begun before its parent {parent} was finished", shard.id));
         }
     }

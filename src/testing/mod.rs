@@ -6,15 +6,22 @@
     reason = "these are tests, also where the feature `testing` lends them out"
 )]
 
+mod backfills;
 #[cfg(test)]
 pub mod column_types;
 pub mod fuzz;
+pub mod gate;
 pub mod handler;
+mod house;
 pub mod judge;
+mod mapping;
+pub mod plan;
 pub mod rebuild;
 pub mod simulate;
 pub mod state;
 pub mod store;
 pub mod stream;
+pub mod tables;
 mod tally;
+pub mod trace;
 pub mod world;

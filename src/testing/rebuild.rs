@@ -26,6 +26,8 @@ pub struct Row {
     pub sequence: String,
     /// `_sub`.
     pub sub: i32,
+    /// `_generation`.
+    pub generation: i64,
     /// The new image; on a REMOVE the keys.
     pub new: Value,
     /// The old image.
@@ -50,6 +52,7 @@ pub fn rows_of_batch(batch: &RecordBatch, schema: &TableSchema) -> Vec<Row> {
             shard: text("_shard", row),
             sequence: text("_sequence", row),
             sub: batch["_sub"].as_primitive::<Int32Type>().value(row),
+            generation: batch["_generation"].as_primitive::<Int64Type>().value(row),
             new: image(&top, row, schema),
             old: old.is_valid(row).then(|| image(old, row, schema)),
         })

@@ -1,7 +1,8 @@
-//! Worlds without end: runs seed after seed on all cores until the time is up, and says what came of them in one line.
+//! Worlds without end: runs seed after seed until the time is up, and says what came of them in one line.
 //!
 //! ```text
 //! cargo run --release --features testing --bin simulate -- --minutes 10
+//! cargo run --release --features testing --bin simulate -- --seed 4711 --shrink
 //! ```
 
 use std::io::Write;
@@ -14,11 +15,15 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::time::Instant;
 
-use super::world::{Plan, Report, run};
+use super::plan::Plan;
+use super::world::{Report, run};
 use crate::clock::Clock;
 
 /// How often it is said how far it is.
 const EVERY: Duration = Duration::from_secs(10);
+
+/// The command that lives through worlds.
+const COMMAND: &str = "cargo run --release --features testing --bin simulate --";
 
 /// Runs the engine in simulated worlds, with all faults on, and judges each.
 #[derive(Debug, Parser)]
@@ -27,18 +32,31 @@ pub struct Options {
     /// Stops after so many minutes.
     #[arg(long, default_value_t = 1.0)]
     pub minutes: f64,
+    /// Stops after so many worlds, however long that takes.
+    #[arg(long, conflicts_with = "minutes")]
+    pub worlds: Option<u64>,
     /// The first seed; each further world has the next.
     #[arg(long, default_value_t = 0)]
     pub from: u64,
-    /// Runs the world of this seed alone; with RUST_LOG=debug its trace comes along.
+    /// On so many threads; all cores if it is not said.
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Runs the world of this seed alone, and tells what happens in it (RUST_LOG=trace: everything).
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Runs the world of this plan alone: what a violation is reported with.
+    #[arg(long, conflicts_with = "seed")]
+    pub world: Option<Plan>,
+    /// If that world fails, looks for the smallest like it that does, and tells that one instead.
+    #[arg(long)]
+    pub shrink: bool,
 }
 
-/// The world of a seed: either service, two to eight workers, up to two handlers, all faults.
-pub fn plan(seed: u64) -> Plan {
-    let (workers, handlers) = (2 + (seed / 2 % 7) as u32, (seed % 3) as u32);
-    Plan { seed, kinesis: seed % 2 == 1, workers, kills: 12, faults: true, handlers }
+impl Options {
+    /// The one world that is asked for.
+    pub fn one(&self) -> Option<Plan> {
+        self.world.or(self.seed.map(Plan::of))
+    }
 }
 
 /// What came of all worlds so far.
@@ -49,6 +67,7 @@ struct Sum {
     faults: u64,
     rows: u64,
     violations: u64,
+    fullest: usize,
 }
 
 impl AddAssign<&Report> for Sum {
@@ -56,14 +75,15 @@ impl AddAssign<&Report> for Sum {
         self.worlds += 1;
         self.seconds += report.seconds;
         self.faults += report.faults;
-        self.rows += report.rows;
+        self.rows += report.rows + report.snapshots;
+        self.fullest = self.fullest.max(report.fullest);
     }
 }
 
 impl Sum {
     /// The judge ends a world at its first violation, so that none of the others is ever more than zero by itself.
     fn line(&self) -> String {
-        let Self { worlds, seconds, faults, rows, violations } = self;
+        let Self { worlds, seconds, faults, rows, violations, .. } = self;
         let hours = *seconds as f64 / 3600.0;
         let none = if *violations == 0 { "lost=0 twice=0 reordered=0 " } else { "" };
         format!("seeds={worlds} simulated_hours={hours:.0} faults={faults} rows={rows} {none}violations={violations}")
@@ -76,16 +96,26 @@ impl Sum {
 /// # Errors
 /// If something can't be written.
 pub fn simulate(options: &Options, out: &mut dyn Write, notes: &mut (dyn Write + Send)) -> std::io::Result<bool> {
+    if let Some(plan) = options.one() {
+        return one(plan, options.shrink, out, notes);
+    }
     let clock = Clock::system();
-    let seeds = Seeds { next: AtomicU64::new(options.seed.unwrap_or(options.from)), last: options.seed };
     let until = clock.now() + Duration::from_secs_f64(options.minutes.max(0.0) * 60.0);
+    let last = options.worlds.map(|worlds| options.from.saturating_add(worlds));
+    let seeds = AtomicU64::new(options.from);
+    let take = || {
+        let seed = seeds.fetch_add(1, Ordering::Relaxed);
+        last.map_or_else(|| clock.now() < until, |last| seed < last).then_some(seed)
+    };
     let told = Mutex::new((Sum::default(), notes, clock.now()));
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..options.threads.unwrap_or_else(cores).max(1) {
             scope.spawn(|| {
-                while let Some(seed) = seeds.take(clock.now() < until) {
-                    let ended = live(seed);
-                    tell(&mut told.lock().unwrap_or_else(PoisonError::into_inner), seed, ended, clock.now());
+                while let Some(seed) = take() {
+                    let plan = Plan::of(seed);
+                    let ended = live(plan);
+                    tell(&mut told.lock().unwrap_or_else(PoisonError::into_inner), plan, ended, clock.now());
                 }
             });
         }
@@ -95,28 +125,53 @@ pub fn simulate(options: &Options, out: &mut dyn Write, notes: &mut (dyn Write +
     Ok(sum.violations == 0)
 }
 
-struct Seeds {
-    next: AtomicU64,
-    last: Option<u64>,
+/// Lives through one world, or through ever smaller ones as long as they fail.
+fn one(plan: Plan, shrink: bool, out: &mut dyn Write, notes: &mut dyn Write) -> std::io::Result<bool> {
+    let mut sum = Sum::default();
+    match live(plan) {
+        Ok(report) => {
+            writeln!(notes, "{report:?}")?;
+            sum += &report;
+        }
+        Err(violation) => {
+            (sum.worlds, sum.violations) = (1, 1);
+            writeln!(notes, "{violation}")?;
+            if shrink {
+                let (small, violation) = smallest(plan, violation, &mut |line| writeln!(notes, "{line}"))?;
+                writeln!(notes, "{violation}\n  {COMMAND} --world {small}")?;
+            }
+        }
+    }
+    writeln!(out, "{}", sum.line())?;
+    Ok(sum.violations == 0)
 }
 
-impl Seeds {
-    fn take(&self, is_time: bool) -> Option<u64> {
-        let seed = self.next.fetch_add(1, Ordering::Relaxed);
-        match self.last {
-            Some(last) => (seed <= last).then_some(seed),
-            None => is_time.then_some(seed),
+/// Leaves out whatever a world can fail without.
+fn smallest(
+    plan: Plan,
+    violation: String,
+    say: &mut dyn FnMut(String) -> std::io::Result<()>,
+) -> std::io::Result<(Plan, String)> {
+    let mut small = (plan, violation);
+    'smaller: loop {
+        for plan in small.0.smaller() {
+            if let Err(violation) = live(plan) {
+                say(format!("fails as well: {plan}"))?;
+                small = (plan, violation);
+                continue 'smaller;
+            }
         }
+        return Ok(small);
     }
 }
 
-fn live(seed: u64) -> Result<Report, String> {
-    catch_unwind(|| run(plan(seed))).unwrap_or_else(|_| Err("it panicked".to_owned()))
+fn live(plan: Plan) -> Result<Report, String> {
+    catch_unwind(|| run(plan)).unwrap_or_else(|_| Err("it panicked".to_owned()))
 }
 
 fn tell(
     (sum, notes, said): &mut (Sum, &mut (dyn Write + Send), Instant),
-    seed: u64,
+    plan: Plan,
     ended: Result<Report, String>,
     now: Instant,
 ) {
@@ -126,16 +181,12 @@ fn tell(
             sum.worlds += 1;
             sum.violations += 1;
             // Nobody reads it? The line at the end counts it all the same.
-            let _ = writeln!(
-                notes,
-                "seed {seed}: {violation}\n  {:?}\n  RUST_LOG=debug cargo run --release --features testing --bin simulate -- --seed {seed}",
-                plan(seed)
-            );
+            let _ = writeln!(notes, "{violation}\n  {plan}\n  {COMMAND} --seed {} --shrink", plan.seed);
         }
     }
     if now.saturating_duration_since(*said) >= EVERY {
         *said = now;
-        let _ = writeln!(notes, "{}", sum.line());
+        let _ = writeln!(notes, "{}; memory {} % full at most", sum.line(), sum.fullest);
     }
 }
 
@@ -143,19 +194,54 @@ fn tell(
 mod tests {
     use super::*;
 
+    fn options(arguments: &[&str]) -> Options {
+        Options::parse_from([&["simulate"], arguments].concat())
+    }
+
+    fn said(options: &Options) -> (bool, String, String) {
+        let (mut out, mut notes) = (Vec::new(), Vec::new());
+        let fine = simulate(options, &mut out, &mut notes).unwrap();
+        (fine, String::from_utf8(out).unwrap(), String::from_utf8(notes).unwrap())
+    }
+
     #[test]
     fn some_worlds_come_out_right_and_the_line_says_so() {
-        let (mut out, mut notes) = (Vec::new(), Vec::new());
-        let options = Options { minutes: 0.0, from: 0, seed: Some(3) };
-        assert!(simulate(&options, &mut out, &mut notes).unwrap(), "{}", String::from_utf8_lossy(&notes));
-        let line = String::from_utf8(out).unwrap();
-        assert!(line.starts_with("seeds=1 simulated_hours=") && line.ends_with("violations=0\n"), "{line}");
-        let mut sum = Sum::default();
-        let mut notes: Vec<u8> = Vec::new();
-        let now = Clock::system().now();
-        let mut told: (Sum, &mut (dyn Write + Send), Instant) = (std::mem::take(&mut sum), &mut notes, now);
-        tell(&mut told, 9, Err("lost: one".to_owned()), now);
-        assert_eq!(told.0.line(), "seeds=1 simulated_hours=0 faults=0 rows=0 violations=1");
-        assert!(String::from_utf8(notes).unwrap().starts_with("seed 9: lost: one\n"));
+        let (fine, line, notes) = said(&options(&["--worlds", "4", "--from", "40", "--threads", "1"]));
+        assert!(fine, "{notes}");
+        assert!(line.starts_with("seeds=4 simulated_hours="), "{line}");
+        assert!(line.ends_with(" lost=0 twice=0 reordered=0 violations=0\n"), "{line}");
+    }
+
+    #[test]
+    fn a_world_that_fails_is_made_smaller_and_counted() {
+        use crate::bug::{Bug, make};
+        make(Some(Bug::OpenRangeLeft));
+        let seed = (0..40).find(|seed| live(Plan::of(*seed)).is_err()).expect("a world that finds it");
+        let (fine, line, notes) = said(&options(&["--seed", &seed.to_string(), "--shrink"]));
+        let small: Plan = notes.trim_end().rsplit_once("--world ").expect("the smallest is told").1.parse().unwrap();
+        let again = live(small);
+        make(None);
+        assert!(!fine && line == "seeds=1 simulated_hours=0 faults=0 rows=0 violations=1\n", "{line}");
+        assert!(again.is_err() && (small.changes < Plan::of(seed).changes || small.workers == 1), "{small}");
+        assert!(live(small).is_ok(), "without the mistake nothing is wrong with it");
+    }
+
+    /// `WATERSHED_SEEDS=from..to cargo test --release --lib many_worlds -- --ignored --nocapture`: what `simulate` does.
+    /// `WATERSHED_SIMULATE="--seed 7"` hands it the arguments themselves.
+    #[test]
+    #[ignore = "as long as one likes"]
+    fn many_worlds() {
+        if let Ok(arguments) = std::env::var("WATERSHED_SIMULATE") {
+            let options = options(&arguments.split(' ').collect::<Vec<_>>());
+            assert!(options.shrink || options.one().is_none() || crate::testing::trace::tell());
+            assert!(simulate(&options, &mut std::io::stdout(), &mut std::io::stderr()).unwrap());
+            return;
+        }
+        let seeds = std::env::var("WATERSHED_SEEDS").unwrap_or_else(|_| "0..1000".to_owned());
+        let (from, to) = seeds.split_once("..").expect("WATERSHED_SEEDS=from..to");
+        let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());
+        let options = options(&["--worlds", &(to - from).to_string(), "--from", &from.to_string(), "--threads", "1"]);
+        let fine = simulate(&options, &mut std::io::stdout(), &mut std::io::stderr()).unwrap();
+        assert!(fine);
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! What was written is kept, so that a test can compare the lake with it.
 
+mod shards;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +12,12 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
 
+use shards::Shards;
+pub use shards::{Shard, Written};
+
 use super::tally;
 use crate::BoxFuture;
-use crate::change::{Channel, Position, Record, SequenceNumber, ShardId};
+use crate::change::{Channel, Record, SequenceNumber, ShardId, TableName};
 use crate::clock::Clock;
 use crate::source::{
     Pace, ReadFrom, RecordsPage, ShardInfo, ShardIterator, ShardPage, StreamApi, StreamError, StreamFinder,
@@ -60,69 +65,46 @@ pub struct SimulatedStream {
 struct World {
     random: StdRng,
     faults: StreamFaults,
-    shards: Vec<Shard>,
-    /// How many shards there have been.
-    made: usize,
-    next_sequence: u128,
+    shards: Shards,
     page_records: usize,
+    page_bytes: usize,
     list_page: usize,
     ended_early: bool,
     enabled: bool,
     kinesis: bool,
 }
 
-/// A shard as it was written.
-#[derive(Debug, Clone)]
-pub struct Shard {
-    /// Its id.
-    pub id: ShardId,
-    /// Its parents.
-    pub parents: Vec<ShardId>,
-    /// Whether it takes no more records.
-    pub closed: bool,
-    /// Its records: position and payload.
-    pub records: Vec<(Position, Bytes)>,
-    /// Which sixteenths of the key space it takes.
-    slots: Vec<u8>,
-    /// The records before this one have been trimmed.
-    trimmed: usize,
-    /// When it was made, µs since the epoch.
-    born: i64,
-}
-
 impl SimulatedStream {
     /// A stream with one open shard. `kinesis`: records are aggregates of up to three changes, and shards also merge.
     pub fn new(id: &str, seed: u64, clock: Clock, kinesis: bool) -> Self {
-        let root = Shard {
-            id: ShardId::new("shard-0000"),
-            parents: Vec::new(),
-            closed: false,
-            records: Vec::new(),
-            slots: (0..16).collect(),
-            trimmed: 0,
-            born: clock.wall_micros(),
-        };
         let mut random = StdRng::seed_from_u64(seed);
-        // Across a border of length, and around the largest u128, where naive numbers break.
-        let next_sequence = if random.random_bool(0.5) { 10u128.pow(21) - 20_000 } else { u128::MAX - 100_000_000 };
+        let shards = Shards::new(&mut random, kinesis, clock.wall_micros());
         let world = World {
             page_records: random.random_range(1..40),
+            page_bytes: 1 << 20,
             list_page: random.random_range(1..5),
             ended_early: false,
             enabled: true,
             random,
             faults: StreamFaults::NONE,
-            shards: vec![root],
-            made: 1,
-            next_sequence,
+            shards,
             kinesis,
         };
         let identity = StreamIdentity { id: id.to_owned(), table: None, origin: Some("simulated".to_owned()) };
         Self { identity, clock, world: Arc::new(Mutex::new(world)) }
     }
 
+    /// The same, all of whose changes are of one table.
+    pub fn of_table(mut self, table: &str) -> Self {
+        self.identity.table = Some(TableName::from(table));
+        self
+    }
+
+    /// The world, as it is at this moment.
     fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.shards.age(self.clock.wall_micros());
+        world
     }
 
     /// From now on calls fail like this.
@@ -130,18 +112,31 @@ impl SimulatedStream {
         self.world().faults = faults;
     }
 
+    /// From now on records are trimmed when they are older than this, and shards are forgotten.
+    pub fn keep_for(&self, kept: Duration) {
+        self.world().shards.kept = Some(kept);
+    }
+
+    /// From now on no answer is expected to be larger than this.
+    pub fn set_page_bytes(&self, bytes: usize) {
+        self.world().page_bytes = bytes;
+    }
+
+    /// From now on records of two shards may have the same number.
+    pub fn let_numbers_meet(&self) {
+        self.world().shards.numbers_meet = true;
+    }
+
     /// Writes changes, all of the item with this slot of the key space (0 to 15), as one record.
     pub fn write(&self, slot: u8, changes: Vec<Bytes>) {
-        let mut world = self.world();
-        world.next_sequence += world.random.random_range(1..1000u128);
-        let digits = world.next_sequence.to_string();
-        // Beyond any machine integer: a zero more is still in order, since all of one length have it.
-        let sequence = SequenceNumber::parse(&format!("{digits}0")).unwrap_or(SequenceNumber::from_ordinal(0));
-        if let Some(shard) = world.shards.iter_mut().find(|shard| !shard.closed && shard.slots.contains(&slot)) {
-            for (sub, change) in changes.into_iter().enumerate() {
-                shard.records.push((Position { sequence, sub: sub as u32 }, change));
-            }
-        }
+        self.write_numbered(slot, |_| changes);
+    }
+
+    /// The same, for changes that say which number the service gave them.
+    pub fn write_numbered(&self, slot: u8, changes: impl FnOnce(SequenceNumber) -> Vec<Bytes>) {
+        let (mut world, now) = (self.world(), self.clock.wall_micros());
+        let world = &mut *world;
+        world.shards.write(&mut world.random, slot, now, changes);
     }
 
     /// Whether one record may hold several changes.
@@ -152,58 +147,46 @@ impl SimulatedStream {
     /// Closes a random open shard and opens one child (a rotation) or two (a split); with `kinesis`, two neighbours may
     /// become one (a merge).
     pub fn reshard(&self) {
-        let (mut world, born) = (self.world(), self.clock.wall_micros());
-        let open: Vec<usize> = (0..world.shards.len()).filter(|&at| !world.shards[at].closed).collect();
-        let chosen = open[world.random.random_range(0..open.len())];
-        if world.kinesis && open.len() > 1 && world.random.random_bool(0.4) {
-            let other = open.iter().copied().find(|&at| at != chosen).unwrap_or(chosen);
-            let slots = [world.shards[chosen].slots.clone(), world.shards[other].slots.clone()].concat();
-            world.close_into(&[chosen, other], vec![slots], born);
-        } else if world.shards[chosen].slots.len() > 1 && world.random.random_bool(0.5) {
-            let slots = world.shards[chosen].slots.clone();
-            let (left, right) = slots.split_at(slots.len() / 2);
-            world.close_into(&[chosen], vec![left.to_vec(), right.to_vec()], born);
-        } else {
-            let slots = world.shards[chosen].slots.clone();
-            world.close_into(&[chosen], vec![slots], born);
-        }
+        let (mut world, now) = (self.world(), self.clock.wall_micros());
+        let world = &mut *world;
+        world.shards.reshard(&mut world.random, now);
     }
 
     /// Closes every open shard and opens a child for each.
     pub fn rotate(&self) {
-        let (mut world, born) = (self.world(), self.clock.wall_micros());
-        for at in 0..world.shards.len() {
-            if !world.shards[at].closed {
-                let slots = world.shards[at].slots.clone();
-                world.close_into(&[at], vec![slots], born);
-            }
-        }
+        let now = self.clock.wall_micros();
+        self.world().shards.rotate(now);
     }
 
     /// Switches the stream off: its shards are closed, and there will be no others.
     pub fn switch_off(&self) {
         let mut world = self.world();
         world.enabled = false;
-        for shard in &mut world.shards {
+        for shard in &mut world.shards.all {
             shard.closed = true;
         }
     }
 
     /// Trims everything that has been written so far.
     pub fn trim(&self) {
-        for shard in &mut self.world().shards {
+        for shard in &mut self.world().shards.all {
             shard.trimmed = shard.records.len();
         }
     }
 
     /// Forgets closed shards of which everything is trimmed.
     pub fn forget(&self) {
-        self.world().shards.retain(|shard| !shard.closed || shard.trimmed < shard.records.len());
+        self.world().shards.all.retain(|shard| !shard.closed || shard.trimmed < shard.records.len());
     }
 
     /// All shards as they were written.
     pub fn shards(&self) -> Vec<Shard> {
-        self.world().shards.clone()
+        self.world().shards.all.clone()
+    }
+
+    /// Looks at the shards without a copy.
+    pub fn look<T>(&self, look: impl FnOnce(&[Shard]) -> T) -> T {
+        look(&self.world().shards.all)
     }
 
     fn fault(&self, world: &mut World) -> Result<(), StreamError> {
@@ -221,32 +204,36 @@ impl SimulatedStream {
         let mut world = self.world();
         self.fault(&mut world)?;
         let start = from.and_then(|from| from.parse().ok()).unwrap_or(0);
-        let end = (start + world.list_page).min(world.shards.len());
-        let hidden = world.faults.hidden;
+        let end = (start + world.list_page).min(world.shards.all.len());
+        let (hidden, now) = (world.faults.hidden, self.clock.wall_micros());
         let mut shards = Vec::new();
         for at in start..end {
-            if !world.chance(hidden) {
-                let shard = &world.shards[at];
+            let gone = world.shards.all[at].is_gone(now, world.shards.kept);
+            if !gone && !world.chance(hidden) {
+                let shard = &world.shards.all[at];
                 let (id, parents, closed) = (shard.id.clone(), shard.parents.clone(), shard.closed);
                 // An open parent with an open child: the list learns of a close late.
                 let closed = closed && !world.chance(hidden);
                 shards.push(ShardInfo { id, parents, closed });
             }
         }
-        let next = (end < world.shards.len()).then(|| end.to_string());
+        let next = (end < world.shards.all.len()).then(|| end.to_string());
         Ok(ShardPage { shards, next, enabled: world.enabled })
     }
 
     fn iterator(&self, id: &ShardId, from: ReadFrom) -> Result<ShardIterator, StreamError> {
         let mut world = self.world();
         self.fault(&mut world)?;
-        let shard = world.shard(id)?;
+        let kinesis = world.kinesis;
+        let shard = world.shard(id, self.clock.wall_micros())?;
         let at = match from {
             ReadFrom::TrimHorizon | ReadFrom::Timestamp(_) => shard.trimmed,
             ReadFrom::Latest => shard.records.len(),
-            ReadFrom::At(sequence) => shard.records.partition_point(|(position, _)| position.sequence < sequence),
-            ReadFrom::After(sequence) => shard.records.partition_point(|(position, _)| position.sequence <= sequence),
+            ReadFrom::At(sequence) => shard.records.partition_point(|record| record.position.sequence < sequence),
+            ReadFrom::After(sequence) => shard.records.partition_point(|record| record.position.sequence <= sequence),
         };
+        // Kinesis says nothing, and moves the iterator to the oldest record there is.
+        let at = if kinesis { at.max(shard.trimmed) } else { at };
         if at < shard.trimmed {
             return Err(StreamError::Trimmed);
         }
@@ -266,22 +253,22 @@ impl SimulatedStream {
         let (empty, early) = (world.chance(faults.empty), world.chance(faults.early_end));
         let limit = world.page_records;
         let kinesis = world.kinesis;
-        let shard = world.shard(id)?;
+        let shard = world.shard(id, self.clock.wall_micros())?;
         if at < shard.trimmed {
-            return Err(StreamError::Trimmed);
+            return Err(if kinesis { StreamError::Expired } else { StreamError::Trimmed });
         }
         let mut end = if empty { at } else { (at + limit).min(shard.records.len()) };
         // A record is delivered whole.
-        while end > at && end < shard.records.len() && shard.records[end].0.sub > 0 {
+        while end > at && end < shard.records.len() && shard.records[end].position.sub > 0 {
             end += 1;
         }
         let records: Vec<Record> = shard.records[at..end]
             .iter()
-            .map(|(position, payload)| Record {
-                position: *position,
+            .map(|record| Record {
+                position: record.position,
                 channel: if kinesis { Channel::Kinesis } else { Channel::Streams },
-                table: None,
-                payload: payload.clone(),
+                table: self.identity.table.clone(),
+                payload: record.payload.clone(),
             })
             .collect();
         let drained = end == shard.records.len() && shard.closed && !empty;
@@ -312,21 +299,10 @@ impl World {
         probability > 0.0 && tally::fault(self.random.random_bool(probability))
     }
 
-    fn shard(&self, id: &ShardId) -> Result<&Shard, StreamError> {
-        self.shards.iter().find(|shard| shard.id == *id).ok_or_else(|| StreamError::NotFound(id.to_string()))
-    }
-
-    fn close_into(&mut self, parents: &[usize], children: Vec<Vec<u8>>, born: i64) {
-        let ids: Vec<ShardId> = parents.iter().map(|&at| self.shards[at].id.clone()).collect();
-        for &at in parents {
-            self.shards[at].closed = true;
-        }
-        for slots in children {
-            let id = ShardId::new(format!("shard-{:04}", self.made));
-            self.made += 1;
-            let parents = ids.clone();
-            self.shards.push(Shard { id, parents, closed: false, records: Vec::new(), slots, trimmed: 0, born });
-        }
+    fn shard(&self, id: &ShardId, now: i64) -> Result<&Shard, StreamError> {
+        let kept = self.shards.kept;
+        let found = self.shards.all.iter().find(|shard| shard.id == *id && !shard.is_gone(now, kept));
+        found.ok_or_else(|| StreamError::NotFound(id.to_string()))
     }
 }
 
@@ -361,7 +337,7 @@ impl StreamApi for SimulatedStream {
             idle: Duration::from_secs(1),
             discovery: Duration::from_secs(10),
             aggregates: self.aggregates(),
-            page_bytes: 1 << 20,
+            page_bytes: self.world().page_bytes,
             finite: false,
         }
     }
@@ -369,7 +345,8 @@ impl StreamApi for SimulatedStream {
     fn born(&self, shard: &ShardId) -> Option<i64> {
         // As the services are: a DynamoDB shard's id tells, a Kinesis shard's does not.
         let world = self.world();
-        world.shard(shard).ok().filter(|_| !world.kinesis).map(|shard| shard.born)
+        let found = world.shards.all.iter().find(|known| known.id == *shard);
+        found.filter(|_| !world.kinesis).map(|shard| shard.born)
     }
 }
 

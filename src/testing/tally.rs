@@ -1,9 +1,13 @@
-//! How many faults have been injected on this thread? A world lives on one thread, whose faults are its own.
+//! How many faults have been injected on this thread, and how full was memory? A world lives on one thread, whose faults are
+//! its own.
 
 use std::cell::Cell;
 
+use crate::engine::budget::Budget;
+
 thread_local! {
     static FAULTS: Cell<u64> = const { Cell::new(0) };
+    static FULLEST: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Counts a fault, if there was one; says whether there was.
@@ -15,4 +19,18 @@ pub(super) fn fault(happened: bool) -> bool {
 /// The faults since this was last called.
 pub(super) fn take() -> u64 {
     FAULTS.take()
+}
+
+/// How full the fullest budget was that was watched since this was last called, in hundredths of its limit.
+pub(super) fn take_fullest() -> usize {
+    FULLEST.take()
+}
+
+/// A budget that is looked at when its process has ended, however it ended.
+pub(super) struct Watched(pub(super) Budget);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        FULLEST.set(FULLEST.get().max(self.0.peak() * 100 / self.0.limit().max(1)));
+    }
 }

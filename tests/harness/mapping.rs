@@ -4,16 +4,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::Work;
 use super::lambda::{Environment, Said};
-use super::{Work, now};
 
 /// How long an invocation may take that nobody disturbs.
 pub const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How much older all records grow with each invocation of their lane. Not the time it took: what grows too old should not
+/// depend on the machine.
+const INVOCATION: Duration = Duration::from_secs(1);
 
 /// The most bytes of an event.
 const LARGEST_EVENT: usize = 6 << 20;
@@ -78,15 +82,15 @@ impl std::fmt::Display for Counts {
 
 /// Drives all lanes of all shards side by side, and answers what happened.
 pub fn storm(work: &Work, pipeline: &str, shards: &[Vec<Waiting>], mapping: Mapping, seed: u64) -> Counts {
-    let (counts, since) = (Mutex::new(Counts::default()), now());
+    let counts = Mutex::new(Counts::default());
     std::thread::scope(|scope| {
         for (shard, records) in shards.iter().enumerate() {
             for lane in 0..mapping.parallelization_factor {
                 let of_key = |key: &str| key.bytes().map(u64::from).sum::<u64>() % mapping.parallelization_factor;
                 let records: Vec<_> = records.iter().filter(|record| of_key(&record.key) == lane).cloned().collect();
                 let (counts, random) = (&counts, StdRng::seed_from_u64(seed + shard as u64 * 10 + lane));
-                let (environment, zombies) = (None, Vec::new());
-                let lane = Lane { work, pipeline, mapping, random, since, environment, zombies, counts };
+                let (environment, zombies, elapsed) = (None, Vec::new(), Duration::ZERO);
+                let lane = Lane { work, pipeline, mapping, random, elapsed, environment, zombies, counts };
                 scope.spawn(move || lane.drive(&records));
             }
         }
@@ -100,7 +104,8 @@ struct Lane<'a> {
     pipeline: &'a str,
     mapping: Mapping,
     random: StdRng,
-    since: Instant,
+    /// Since the mapping began.
+    elapsed: Duration,
     environment: Option<Environment>,
     /// Environments that Lambda has given up with, and that go on for a while.
     zombies: Vec<Environment>,
@@ -141,7 +146,7 @@ impl Lane<'_> {
         parts: &mut VecDeque<(Vec<Waiting>, Option<u32>)>,
     ) {
         let too_old = |record: &Waiting| {
-            self.mapping.maximum_record_age.is_some_and(|maximum| record.age + self.since.elapsed() > maximum)
+            self.mapping.maximum_record_age.is_some_and(|maximum| record.age + self.elapsed > maximum)
         };
         let old = part.iter().take_while(|record| too_old(record)).count();
         if old > 0 {
@@ -198,6 +203,7 @@ impl Lane<'_> {
 
     /// One invocation; `None` if nobody knows what became of it.
     fn invoke(&mut self, records: &[Waiting]) -> Option<Said> {
+        self.elapsed += INVOCATION;
         let environment = self.environment.take().unwrap_or_else(|| Environment::start(self.work, self.pipeline));
         let fate = self.random.random_range(0..100);
         let moment = Duration::from_millis(self.random.random_range(1..1000));

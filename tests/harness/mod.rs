@@ -394,8 +394,16 @@ impl Verdict {
 }
 
 /// Compares a lake (a folder) with a history and panics, with the judge's examples, unless every fault is zero.
+///
+/// Before that the simulated worlds' own definition of a whole lake is held against it: chains without gap or overlap, every
+/// file there with the rows its range says, no record twice, and nothing else.
 #[track_caller]
 pub fn judge(lake: &Path, history: &Path, more: &[&str]) -> Verdict {
+    let read = |(path, _): (String, u64)| (path.clone(), fs::read(lake.join(path)).unwrap().into());
+    let objects = files_below(lake).into_iter().map(read).collect();
+    if let Err(violation) = watershed::testing::judge::whole(&objects) {
+        panic!("the lake is not whole: {violation}");
+    }
     let mut arguments = vec!["--lake", lake.to_str().unwrap(), "--history", history.to_str().unwrap()];
     arguments.extend(more);
     let (said, status, log) = tools().start("check_lake.py", &arguments).end();

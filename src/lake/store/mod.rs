@@ -63,6 +63,10 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// `after` if given (a full path). Pages are followed to the end. The empty folder is the whole lake.
     fn list<'a>(&'a self, folder: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>>;
 
+    /// Deletes an object: a mistake that is made on purpose, and in tests alone. Nothing else could delete anything.
+    #[cfg(test)]
+    fn delete(&self, _path: &str) {}
+
     /// Whether it knows [`Self::begin`]; if not, it takes objects whole.
     fn takes_parts(&self) -> bool {
         false

@@ -120,7 +120,7 @@ impl Lines {
 }
 
 /// The item of a line of a full export. What is of another form is left as it is, and found to be no item by the decoder.
-pub(super) fn item(line: Bytes) -> Bytes {
+pub(crate) fn item(line: Bytes) -> Bytes {
     let end = line.trim_ascii_end().len();
     if line.starts_with(ITEM) && line[..end].ends_with(b"}}") { line.slice(ITEM.len()..end - 1) } else { line }
 }

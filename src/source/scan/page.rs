@@ -6,17 +6,17 @@ use crate::decode::json::{Cursor, Elements, Malformed, Members};
 
 /// What one answer holds.
 #[derive(Debug, PartialEq)]
-pub(super) struct ScanPage {
+pub(crate) struct ScanPage {
     /// The items as the service wrote them.
-    pub(super) items: Vec<Bytes>,
+    pub(crate) items: Vec<Bytes>,
     /// `LastEvaluatedKey`, as it came; `None`: the segment is at its end.
-    pub(super) last_key: Option<String>,
+    pub(crate) last_key: Option<String>,
     /// `ConsumedCapacity.CapacityUnits`.
-    pub(super) units: f64,
+    pub(crate) units: f64,
 }
 
 /// Cuts one answer up. Inside an item nothing is checked but its extent.
-pub(super) fn cut(page: &Bytes) -> Result<ScanPage, Malformed> {
+pub(crate) fn cut(page: &Bytes) -> Result<ScanPage, Malformed> {
     let mut cursor = Cursor::of_bytes(page);
     let mut found = ScanPage { items: Vec::new(), last_key: None, units: 0.0 };
     let mut has_items = false;

@@ -216,6 +216,11 @@ impl ObjectStore for FaultyStore {
         Box::pin(self.read(self.inner.list(folder, after)))
     }
 
+    #[cfg(test)]
+    fn delete(&self, path: &str) {
+        self.inner.delete(path);
+    }
+
     fn takes_parts(&self) -> bool {
         self.inner.takes_parts()
     }

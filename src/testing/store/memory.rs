@@ -11,8 +11,14 @@ use crate::lake::store::{Listed, ObjectStore, StoreError, Upload, check_folder, 
 /// Objects in a map. Clones share it, so a test keeps one and looks at what was written.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
+    inner: Arc<Mutex<Inner>>,
     uploads: Arc<Mutex<Uploads>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    objects: BTreeMap<String, Bytes>,
+    order: Vec<String>,
 }
 
 /// Uploads that are neither completed nor aborted, by number.
@@ -30,7 +36,21 @@ impl MemoryStore {
 
     /// Everything that is in it now, by path.
     pub fn objects(&self) -> BTreeMap<String, Bytes> {
-        self.lock().clone()
+        self.lock().objects.clone()
+    }
+
+    /// How many objects have been created so far.
+    pub fn count(&self) -> usize {
+        self.lock().order.len()
+    }
+
+    /// The paths of everything, in the order in which it was created.
+    pub fn order(&self) -> Vec<String> {
+        self.lock().order.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The uploads that are neither completed nor aborted: their paths, and the bytes that are there.
@@ -52,10 +72,6 @@ impl MemoryStore {
     fn lock_uploads(&self) -> MutexGuard<'_, Uploads> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl ObjectStore for MemoryStore {
@@ -64,11 +80,12 @@ impl ObjectStore for MemoryStore {
             check_path(path)?;
             // A real store answers later: whoever runs beside us gets a turn.
             tokio::task::yield_now().await;
-            let mut objects = self.lock();
-            if objects.contains_key(path) {
+            let mut inner = self.lock();
+            if inner.objects.contains_key(path) {
                 return Err(StoreError::Exists(path.to_owned()));
             }
-            objects.insert(path.to_owned(), body);
+            inner.objects.insert(path.to_owned(), body);
+            inner.order.push(path.to_owned());
             Ok(())
         })
     }
@@ -77,7 +94,7 @@ impl ObjectStore for MemoryStore {
         Box::pin(async move {
             check_path(path)?;
             tokio::task::yield_now().await;
-            Ok(self.lock().get(path).cloned())
+            Ok(self.lock().objects.get(path).cloned())
         })
     }
 
@@ -90,10 +107,15 @@ impl ObjectStore for MemoryStore {
             let folder = check_folder(folder)?;
             tokio::task::yield_now().await;
             let is_below = |path: &String| path.starts_with(&folder) && after.is_none_or(|after| path.as_str() > after);
-            let objects = self.lock();
-            let found = objects.iter().filter(|(path, _)| is_below(path));
+            let inner = self.lock();
+            let found = inner.objects.iter().filter(|(path, _)| is_below(path));
             Ok(found.map(|(path, body)| Listed { path: path.clone(), size: body.len() as u64 }).collect())
         })
+    }
+
+    #[cfg(test)]
+    fn delete(&self, path: &str) {
+        self.lock().objects.remove(path);
     }
 
     fn takes_parts(&self) -> bool {
@@ -142,13 +164,14 @@ impl Upload for MemoryUpload {
     fn complete(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
-            let (mut uploads, mut objects) = (self.store.lock_uploads(), self.store.lock());
+            let (mut uploads, mut inner) = (self.store.lock_uploads(), self.store.lock());
             let (path, parts) = uploads.open.get(&self.number).ok_or_else(|| self.gone())?;
-            if objects.contains_key(path) {
+            if inner.objects.contains_key(path) {
                 return Err(StoreError::Exists(path.clone()));
             }
             let parts: Vec<&[u8]> = parts.values().map(|part| &part[..]).collect();
-            objects.insert(path.clone(), parts.concat().into());
+            inner.objects.insert(path.clone(), parts.concat().into());
+            inner.order.push(path.clone());
             uploads.open.remove(&self.number);
             Ok(())
         })
