@@ -1,6 +1,6 @@
 //! Walks the attributes of an image (DynamoDB JSON) without building a tree.
 
-use super::json::{Cursor, Malformed, Members, Part, Text};
+use super::json::{Cursor, Malformed, Members, Part, Text, Track};
 use super::quick;
 
 /// The value of one attribute: its kind, and its text as it came.
@@ -74,6 +74,17 @@ pub fn pick(image: &str, names: &[String]) -> Option<String> {
     });
     let found = found.into_iter().collect::<Option<Vec<_>>>().filter(|_| walked.is_ok())?;
     Some(format!("{{{}}}", found.join(",")))
+}
+
+/// Where the usual form of an attribute ends, all of it checked, whose name has been taken up to its closing quote: just
+/// behind its value. `None`: the careful walk must decide.
+pub fn usual_end(track: Track<'_>, name_end: usize) -> Option<usize> {
+    let at = track.is(name_end + 1, b':').then_some(name_end + 2)?;
+    let (value, behind) = quick::value_at(track, at)?;
+    if !value.checked {
+        track.cursor(at).value().ok().filter(|value| value.len() == behind - at)?;
+    }
+    Some(behind)
 }
 
 /// Takes one attribute, name and value.

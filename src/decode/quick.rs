@@ -32,7 +32,7 @@ pub(super) fn value<'a>(cursor: &mut Cursor<'a>) -> Option<Value<'a>> {
 }
 
 /// The value at an offset, and the offset behind it.
-fn value_at(track: Track<'_>, at: usize) -> Option<(Value<'_>, usize)> {
+pub(super) fn value_at(track: Track<'_>, at: usize) -> Option<(Value<'_>, usize)> {
     let (kind, end) = match *track.chunk::<7>(at)? {
         [b'{', b'"', tag, b'"', b':', b'"', _] => {
             let (text, end) = track.string(at + 6)?;

@@ -163,21 +163,20 @@ impl ImageColumns {
         let mut column = self.expected(making.place);
         loop {
             let behind = match self.take_as(making, column, track, at) {
-                Some(behind) => behind,
+                Some(behind) => {
+                    making.place = Some(column);
+                    behind
+                }
                 None => match self.take_other(making, column, track, at) {
-                    Some((other, behind)) => {
-                        column = other;
-                        behind
-                    }
+                    Some(behind) => behind,
                     None => break,
                 },
             };
             end = behind;
-            making.place = Some(column);
             if !track.is(behind, b',') {
                 break;
             }
-            (at, column) = (behind + 1, self.lanes[column].next.expected as usize);
+            (at, column) = (behind + 1, self.expected(making.place));
         }
         cursor.go_to(end);
         end > before
@@ -214,26 +213,29 @@ impl ImageColumns {
         }
     }
 
-    /// The same where the attribute is not that of the column that was expected; answers whose it is, too.
+    /// The same where the attribute is not that of the column that was expected: it has another one, or none and gets none.
     #[cold]
     #[inline(never)]
-    fn take_other(
-        &mut self,
-        making: &mut Making<'_>,
-        expected: usize,
-        track: Track<'_>,
-        at: usize,
-    ) -> Option<(usize, usize)> {
-        let other = self.column_at(making.schema, track, at).filter(|&other| other != expected)?;
-        let end = self.take_as(making, other, track, at)?;
+    fn take_other(&mut self, making: &mut Making<'_>, expected: usize, track: Track<'_>, at: usize) -> Option<usize> {
+        let end = track.is(at, b'"').then(|| track.plain_end(at + 1))??;
+        let name = track.between(at + 1, end);
+        let Some(other) = making.schema.column_of(name) else {
+            return if making.schema.wants(name, making.rules) { None } else { self.take_rest(track, at, end) };
+        };
+        if other == expected {
+            return None;
+        }
+        let behind = self.take_as(making, other, track, at)?;
         self.expect(making.place, other);
-        Some((other, end))
+        making.place = Some(other);
+        Some(behind)
     }
 
-    /// The column of the attribute whose name stands at an offset.
-    fn column_at(&self, schema: &TableSchema, track: Track<'_>, at: usize) -> Option<usize> {
-        let end = track.is(at, b'"').then(|| track.plain_end(at + 1))??;
-        schema.column_of(track.between(at + 1, end))
+    /// Gives an attribute whose name ends at an offset to the rest, as it stands there.
+    fn take_rest(&mut self, track: Track<'_>, at: usize, name_end: usize) -> Option<usize> {
+        let behind = item::usual_end(track, name_end)?;
+        self.rest.add_member(&track.bytes()[at..behind], name_end - at - 1);
+        Some(behind)
     }
 
     /// Adds an attribute of any form.
@@ -278,9 +280,9 @@ impl ImageColumns {
 
     /// The columns and `_rest` as arrow arrays of `rows` rows; leaves the builders empty.
     pub fn finish(&mut self, rows: usize) -> Result<Vec<ArrayRef>, arrow_schema::ArrowError> {
-        let mut arrays = Vec::with_capacity(self.lanes.len() + 1);
+        let (mut arrays, mut empty) = (Vec::with_capacity(self.lanes.len() + 1), Vec::new());
         for lane in &mut self.lanes {
-            arrays.push(lane.builder.finish(rows)?);
+            arrays.push(lane.builder.finish(rows, &mut empty)?);
         }
         arrays.push(self.rest.finish(rows)?);
         Ok(arrays)

@@ -60,11 +60,16 @@ impl ColumnBuilder {
         self.slots.bytes() + self.nulls.len / 8
     }
 
-    pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+    /// `empty` are arrays of `rows` rows without a value, one for each type that was needed.
+    pub(super) fn finish(&mut self, rows: usize, empty: &mut Vec<ArrayRef>) -> Result<ArrayRef, ArrowError> {
         if self.nulls.len == 0 {
-            // Nobody looks at the values of such a column: memory that is zero anyway costs nothing. Tables may have
-            // hundreds of them.
-            return Ok(new_null_array(self.slots.finish(None)?.data_type(), rows));
+            // Tables may have hundreds of such columns: they share one array.
+            let none = self.slots.finish(None)?;
+            if let Some(known) = empty.iter().find(|known| known.data_type() == none.data_type()) {
+                return Ok(known.clone());
+            }
+            empty.push(new_null_array(none.data_type(), rows));
+            return Ok(empty[empty.len() - 1].clone());
         }
         self.slots.pad(self.nulls.pad(rows));
         self.slots.finish(self.nulls.finish())
@@ -310,7 +315,8 @@ impl Structs {
 
     fn finish(&mut self, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
         let len = std::mem::take(&mut self.len);
-        let columns = self.columns.iter_mut().map(|column| column.finish(len)).collect::<Result<_, _>>()?;
+        let mut empty = Vec::new();
+        let columns = self.columns.iter_mut().map(|column| column.finish(len, &mut empty)).collect::<Result<_, _>>()?;
         Ok(Arc::new(StructArray::try_new_with_length(self.fields.clone(), columns, nulls, len)?))
     }
 }
