@@ -7,6 +7,9 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 /// From this size on a dictionary takes no more values: readers hold it whole.
 const FULL: usize = 1 << 20;
 
+/// How many short values are met again without a search.
+const RECENT: usize = 128;
+
 /// The values of a dictionary page.
 #[derive(Debug)]
 pub(super) struct Dictionary {
@@ -20,7 +23,8 @@ pub(super) struct Dictionary {
     entries: Vec<(u32, u32)>,
     data: Vec<u8>,
     page: u32,
-    last: Option<(Short, u32)>,
+    /// Short values met before, each at the place that its hash gives: most values of a column are among a few.
+    recent: Box<[(Short, u32); RECENT]>,
 }
 
 /// A value of at most 16 bytes, zeros behind them.
@@ -58,7 +62,7 @@ impl Dictionary {
             entries: Vec::new(),
             data: Vec::new(),
             page: 0,
-            last: None,
+            recent: Box::new([(Short { low: 0, high: 0, length: u32::MAX }, 0); RECENT]),
         }
     }
 
@@ -67,35 +71,42 @@ impl Dictionary {
         self.page += 1;
     }
 
-    /// The number of a value, and whether this page has not had it before. `short` is the value, if it is short.
+    /// The number of a value, and whether this page has not had it before.
     #[inline]
-    pub(super) fn key(&mut self, short: Option<Short>, value: &[u8]) -> (u32, bool) {
-        let key = match short {
-            Some(short) => match self.last {
-                Some((last, key)) if last == short => key,
-                _ => self.look_up_short(short, value),
-            },
-            None => self.look_up(value),
-        };
-        let seen = &mut self.entries[key as usize].1;
-        let is_first = *seen != self.page;
-        *seen = self.page;
-        (key, is_first)
+    pub(super) fn key(&mut self, value: &[u8]) -> (u32, bool) {
+        let key = self.look_up(value);
+        (key, self.is_first(key))
     }
 
+    /// The same of a short value; `value` is all of it.
     #[inline]
-    fn look_up_short(&mut self, short: Short, value: &[u8]) -> u32 {
-        let (seeds, hash) = (self.seeds, short.hash(self.seeds));
-        let key = match self.short.find(hash, |(known, _)| *known == short) {
-            Some(&(_, key)) => key,
-            None => {
-                let key = self.entries.len() as u32;
-                self.short.insert_unique(hash, (short, key), |(known, _)| known.hash(seeds));
-                self.add(value);
+    pub(super) fn short_key<V: AsRef<[u8]>>(&mut self, short: Short, value: impl FnOnce() -> V) -> (u32, bool) {
+        let hash = short.hash(self.seeds);
+        let place = (hash >> 32) as usize % RECENT;
+        let key = match self.recent[place] {
+            (known, key) if known == short => key,
+            _ => {
+                let key = self.look_up_short(short, hash, value);
+                self.recent[place] = (short, key);
                 key
             }
         };
-        self.last = Some((short, key));
+        (key, self.is_first(key))
+    }
+
+    #[inline]
+    fn is_first(&mut self, key: u32) -> bool {
+        std::mem::replace(&mut self.entries[key as usize].1, self.page) != self.page
+    }
+
+    #[inline(never)]
+    fn look_up_short<V: AsRef<[u8]>>(&mut self, short: Short, hash: u64, value: impl FnOnce() -> V) -> u32 {
+        if let Some(&(_, key)) = self.short.find(hash, |(known, _)| *known == short) {
+            return key;
+        }
+        let (key, seeds) = (self.entries.len() as u32, self.seeds);
+        self.short.insert_unique(hash, (short, key), |(known, _)| known.hash(seeds));
+        self.add(value().as_ref());
         key
     }
 
@@ -138,7 +149,7 @@ impl Dictionary {
     /// The bytes it takes in memory.
     pub(super) fn memory(&self) -> usize {
         let tables = (size_of::<(Short, u32)>() + 1) * self.short.capacity() + 5 * self.long.capacity();
-        self.data.capacity() + 8 * self.entries.capacity() + tables
+        size_of_val(&*self.recent) + self.data.capacity() + 8 * self.entries.capacity() + tables
     }
 
     /// The bytes of its page.

@@ -325,14 +325,16 @@ fn put_known<S: Source + ?Sized>(
     keys.clear();
     dictionary.turn_page();
     let mut extremes = Extremes(None);
-    for &row in present {
-        let item = source.at(row);
-        let (key, is_first) = dictionary.key(source.short(row), source.plain(item).as_ref());
+    keys.extend(present.iter().map(|&row| {
+        let (key, is_first) = match source.short(row) {
+            Some(short) => dictionary.short_key(short, || source.plain(source.at(row))),
+            None => dictionary.key(source.plain(source.at(row)).as_ref()),
+        };
         if is_first {
-            extremes.take(item);
+            extremes.take(source.at(row));
         }
-        keys.push(key);
-    }
+        key
+    }));
     extremes.bounds(source)
 }
 
