@@ -5,6 +5,7 @@
 //! schema, leaves no trace.
 
 mod column;
+mod nulls;
 mod rest;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,8 @@ use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, Fields};
 use hashbrown::HashMap;
 
-use super::values::{Nulls, Values};
+use super::nulls::Nulls;
+use super::values::Values;
 use crate::decode::item::{self, Kind, Value};
 use crate::decode::json::{Elements, Malformed, Members, Part};
 use crate::lake::schema::{self, AttributeType};

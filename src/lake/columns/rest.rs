@@ -3,7 +3,8 @@
 use arrow_array::ArrayRef;
 use arrow_schema::ArrowError;
 
-use super::values::{Nulls, Variable};
+use super::nulls::Nulls;
+use super::values::Variable;
 
 /// With more members than this, names are sorted to find one that stands there twice.
 const FEW: usize = 8;

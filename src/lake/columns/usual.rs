@@ -7,9 +7,9 @@
 
 use super::column::{ColumnBuilder, Lists, Slots};
 use super::rest::Rest;
-use super::values::{Values, Variable, decode_base64, push_fixed};
+use super::values::{Values, Variable, push_fixed};
 use crate::decode::json::{Text, Track};
-use crate::decode::{nested, number};
+use crate::decode::{base64, nested, number};
 use crate::lake::schema::{AttributeType, Column};
 
 /// What stands in a record before the values of a column.
@@ -211,7 +211,7 @@ fn push_string(values: &mut Values, skipped: usize, track: Track<'_>, at: usize)
         }
         Values::Binary(values) => {
             let start = values.data.len();
-            let done = decode_base64(Text { raw: track.between(at, end), escaped: false }, &mut values.data);
+            let done = base64::append(Text { raw: track.between(at, end), escaped: false }, &mut values.data);
             if done {
                 values.close_behind(skipped, start);
             }
