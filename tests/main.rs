@@ -17,6 +17,7 @@ mod iam;
 mod kill;
 mod kinesis;
 mod lambda;
+mod large;
 mod memory;
 mod nested;
 mod quickstart;

@@ -1,7 +1,7 @@
 //! A lake in a folder of this machine or of a network file system.
 //!
-//! An object is written under a temporary name, made durable (fsync), and then published with a hard link: that is
-//! atomic, and fails if the name is taken. Readers never see part of an object, and what [`FolderStore`] said it has
+//! An object is written under a temporary name, in parts if it comes in parts, made durable (fsync), and then published
+//! with a hard link: that is atomic, and fails if the name is taken. Readers never see part of an object, and what [`FolderStore`] said it has
 //! created outlives a power cut.
 //!
 //! - File systems without hard links (FAT, some network shares) are refused: creating the final name exclusively and
@@ -10,6 +10,8 @@
 //! - Temporary files lie in `_watershed/tmp`. A killed process leaves its own there; whoever opens the lake removes
 //!   those that are older than a day. Should their owner still live (suspended for a day), its publishing fails as
 //!   unsettled and it writes the object again. They are no part of the lake: this is the only thing ever removed.
+
+mod upload;
 
 use std::collections::HashSet;
 use std::fs;
@@ -21,7 +23,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::{Listed, ObjectStore, StoreError, check_folder, check_path};
+use self::upload::FolderUpload;
+use super::{Listed, ObjectStore, StoreError, Upload, check_folder, check_path};
 use crate::BoxFuture;
 use crate::clock::Clock;
 
@@ -112,6 +115,15 @@ impl ObjectStore for FolderStore {
         Box::pin(self.run(move |folder| folder.list(&path, after.as_deref())))
     }
 
+    fn takes_parts(&self) -> bool {
+        true
+    }
+
+    fn begin<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Arc<dyn Upload>, StoreError>> {
+        let (shared, path) = (self.shared.clone(), path.to_owned());
+        Box::pin(self.run(move |_| Ok(Arc::new(FolderUpload::begin(shared, path)?) as Arc<dyn Upload>)))
+    }
+
     fn describe(&self) -> String {
         self.shared.named.display().to_string()
     }
@@ -119,22 +131,36 @@ impl ObjectStore for FolderStore {
 
 impl Folder {
     fn create(&self, path: &str, body: &[u8]) -> Result<(), StoreError> {
+        let (name, folder) = self.place(path)?;
+        // Spares the writing; the link decides.
+        if fs::symlink_metadata(&name).is_ok() {
+            return self.exists(path, &name, &folder);
+        }
+        let (mut file, temporary) = self.create_temporary()?;
+        if let Err(error) = file.write_all(body).and_then(|()| file.sync_all()) {
+            let _ = fs::remove_file(&temporary);
+            return Err(failed("write", &temporary, &error));
+        }
+        let published = self.publish(path, &temporary);
+        // If this fails, or we are killed just before, the leftover is a second name of a published object: harmless.
+        let _ = fs::remove_file(&temporary);
+        published
+    }
+
+    /// An object's file, and the folder it is in, which is made.
+    fn place(&self, path: &str) -> Result<(PathBuf, PathBuf), StoreError> {
         check_path(path)?;
         if is_temporary(path) {
             return Err(StoreError::Fatal(format!("{path}: {TEMPORARY} is for temporary files")));
         }
-        let name = self.root.join(path);
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let folder = self.make(parent)?;
-        // Spares the writing; the link below decides.
-        if fs::symlink_metadata(&name).is_ok() {
-            return self.exists(path, &name, &folder);
-        }
-        let temporary = self.write_temporary(body)?;
-        let linked = fs::hard_link(&temporary, &name);
-        // If this fails, or we are killed just before, the leftover is a second name of a published object: harmless.
-        let _ = fs::remove_file(&temporary);
-        match linked {
+        Ok((self.root.join(path), self.make(parent)?))
+    }
+
+    /// Gives a temporary file, which is durable, the object's name, if that is free.
+    fn publish(&self, path: &str, temporary: &Path) -> Result<(), StoreError> {
+        let (name, folder) = self.place(path)?;
+        match fs::hard_link(temporary, &name) {
             Ok(()) => sync(&folder),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.exists(path, &name, &folder),
             Err(error) if is_linkless(&error) => Err(StoreError::Fatal(format!(
@@ -167,23 +193,17 @@ impl Folder {
         }
     }
 
-    fn write_temporary(&self, body: &[u8]) -> Result<PathBuf, StoreError> {
+    /// A new temporary file, open for writing.
+    fn create_temporary(&self) -> Result<(fs::File, PathBuf), StoreError> {
         loop {
             let number = self.temporary_files.fetch_add(1, Ordering::Relaxed);
             let name = self.make(TEMPORARY)?.join(format!("{}-{number}.{TEMPORARY_ENDING}", self.token));
-            let mut file = match fs::File::create_new(&name) {
-                Ok(file) => file,
+            match fs::File::create_new(&name) {
+                Ok(file) => return Ok((file, name)),
                 // A simulated world's token comes from its seed, so an earlier run had the same.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed("create", &name, &error)),
-            };
-            return match file.write_all(body).and_then(|()| file.sync_all()) {
-                Ok(()) => Ok(name),
-                Err(error) => {
-                    let _ = fs::remove_file(&name);
-                    Err(failed("write", &name, &error))
-                }
-            };
+            }
         }
     }
 

@@ -63,10 +63,9 @@ async fn processes_with_the_same_token_do_not_meet_in_their_temporary_files() {
     let (one, two) = (Clock::simulated(7, 0), Clock::simulated(7, 0));
     let (one, two) = (FolderStore::open(root.path(), &one).await, FolderStore::open(root.path(), &two).await);
     let (one, two) = (one.unwrap(), two.unwrap());
-    let first = one.shared.write_temporary(b"1").unwrap();
-    let second = two.shared.write_temporary(b"2").unwrap();
+    let (_, first) = one.shared.create_temporary().unwrap();
+    let (_, second) = two.shared.create_temporary().unwrap();
     assert_ne!(first, second);
-    assert_eq!((fs::read(first).unwrap(), fs::read(second).unwrap()), (b"1".to_vec(), b"2".to_vec()));
 }
 
 #[tokio::test]
@@ -160,4 +159,19 @@ async fn a_folder_that_may_not_be_written_is_fatal() {
         assert!(text.contains("owner or mode"), "{text}");
     }
     assert_eq!(temporary_files(root.path()), 0);
+}
+
+#[tokio::test]
+async fn an_upload_whose_temporary_file_was_taken_away_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    let upload = store.begin("a/b").await.unwrap();
+    upload.part(2, Bytes::from_static(b"c")).await.unwrap();
+    let unfinished = fatal(upload.complete().await);
+    assert!(unfinished.contains("a/b: its first part was never uploaded"), "{unfinished}");
+    upload.part(1, Bytes::from_static(b"ab")).await.unwrap();
+    fs::remove_dir_all(root.path().join("_watershed")).unwrap();
+    let answer = upload.complete().await;
+    assert!(matches!(answer, Err(StoreError::Gone(_))), "{answer:?}");
+    assert_eq!(store.get("a/b").await.unwrap(), None);
 }
