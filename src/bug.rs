@@ -47,6 +47,10 @@ pub(crate) enum Bug {
     CompleteBeforeTips,
     /// Records that were trimmed are passed over without a marker.
     GapInSilence,
+    /// A file that was uploaded ahead is completed before its range is created.
+    UploadBeforeRange,
+    /// An upload that nobody needs any more is left alone.
+    UploadLeft,
 }
 
 #[cfg(test)]
@@ -92,11 +96,12 @@ mod tests {
                 Plan { backfills: 2, workers: 2, ..plan }
             }
             Bug::GapInSilence => Plan { away: true, ..plan },
+            Bug::UploadBeforeRange | Bug::UploadLeft => Plan { workers: 4, handlers: 0, ..plan },
             _ => plan,
         }
     }
 
-    const ALL: [Bug; 21] = [
+    const ALL: [Bug; 23] = [
         Bug::CheckpointBeforeCommit,
         Bug::ChildBeforeParent,
         Bug::LatestForChildren,
@@ -118,6 +123,8 @@ mod tests {
         Bug::SnapshotAboveChanges,
         Bug::CompleteBeforeTips,
         Bug::GapInSilence,
+        Bug::UploadBeforeRange,
+        Bug::UploadLeft,
     ];
 
     /// The first world in which a mistake is found, and what is said of it.
