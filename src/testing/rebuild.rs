@@ -56,6 +56,8 @@ fn leaves_with_values(metadata: &ParquetMetaData) -> Vec<usize> {
         // Of lists and structs the leaves do not tell all; and `_rest` says which rows have an old image.
         let column = schema.column(*leaf);
         let is_scalar = match column.path().parts() {
+            // Of these a [`Row`] says nothing.
+            [name] if ["_ttl", "_changed_at", "_event_id"].contains(&name.as_str()) => return false,
             [name] => name != "_rest",
             [old, name] => old == "_old" && name != "_rest",
             _ => false,

@@ -200,7 +200,8 @@ impl World {
         let (found, order, shards) = (objects.objects(), objects.order(), stream.shards());
         judge::positions(&state.snapshot(), &found)?;
         let one_chain = (plan.function && !plan.kinesis).then_some(crate::lambda::source::SHARD);
-        let evidence = Evidence { objects: &found, order: &order, shards: &shards, kinesis: plan.kinesis, one_chain };
+        let (kinesis, files) = (plan.kinesis, judge::Files::default());
+        let evidence = Evidence { objects: &found, order: &order, shards: &shards, kinesis, one_chain, files };
         let mut report = judge::lake(&evidence)?;
         // Behind a gap that nothing tells, as there are at Kinesis, a generation is called complete that is not.
         if plan.backfills > 0 && !(plan.kinesis && report.trimmed > 0) {
