@@ -235,6 +235,24 @@ async fn the_trimmed_beginning_of_a_shard_that_the_first_list_did_not_show_is_a_
     assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("its beginning may be trimmed")), "{ended:?}");
 }
 
+/// Lists are late: one that shows nothing left to do may only not show it yet.
+#[tokio::test(start_paused = true)]
+async fn a_run_does_not_end_because_one_list_hides_a_shard() {
+    for round in 0..40 {
+        let house = House::new();
+        let stream = house.stream("a");
+        write(&stream, 3 + round);
+        for _ in 0..4 {
+            stream.reshard();
+            write(&stream, 16);
+        }
+        stream.set_faults(StreamFaults { hidden: 0.1, ..StreamFaults::NONE });
+        let (ended, counts) = house.run(&stream, OnGap::Fail).await;
+        assert!(ended.is_ok(), "{ended:?}");
+        assert_eq!(rows(&counts), u64::from(3 + round + 64), "round {round}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_marked_once_however_often_somebody_starts_before_anything_comes() {
     let house = House::new();
