@@ -90,7 +90,8 @@ mod tests {
         let (kinesis, workers) = (seed % 2 == 1, 1 + (seed / 2 % 2) as u32);
         let plan = Plan { workers, kills: 8, faults: Faults::ALL, handlers: 1, ..Plan::calm(seed, kinesis) };
         match bug {
-            Bug::HighWaterMark | Bug::AnswerNamesNext => Plan { function: true, workers: 3, ..plan },
+            Bug::HighWaterMark => Plan { function: true, workers: 3, ..plan },
+            Bug::AnswerNamesNext => Plan { function: true, workers: 3, changes: 400, ..plan },
             Bug::SequenceAlone => Plan { function: true, workers: 3, kinesis: false, ..plan },
             Bug::GenerationAskedEarly | Bug::SnapshotAboveChanges | Bug::CompleteBeforeTips => {
                 Plan { backfills: 2, workers: 2, ..plan }

@@ -30,7 +30,7 @@ pub(crate) const DISCOVERED: (&str, &str) = ("_stream", "_discovered");
 const BETWEEN_LISTS: Duration = Duration::from_millis(500);
 
 /// So many lists in a row have to show that nothing is left, in a run that ends by itself: each is late and may hide a shard.
-const LISTS_TO_END: u32 = 3;
+const LISTS_TO_END: u32 = 5;
 
 /// The sink under which the streams of an origin are remembered.
 pub(crate) const STREAMS: &str = "_streams";

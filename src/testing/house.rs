@@ -155,7 +155,7 @@ impl House {
             ..Default::default()
         };
         // Half of them upload what they have encoded before the range is there.
-        let small = Limits { batch: 600, raw: 1 << 10, group: 1, part: 512 };
+        let small = Limits { batch: 1 << 10, raw: 2 << 10, group: 1 << 10, part: 512 };
         let limits = if random.random_bool(0.5) { small } else { Limits::default() };
         LakeSettings {
             pipeline: "simulated".to_owned(),
