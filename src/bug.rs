@@ -47,6 +47,10 @@ pub(crate) enum Bug {
     CompleteBeforeTips,
     /// Records that were trimmed are passed over without a marker.
     GapInSilence,
+    /// A file that was uploaded ahead is completed before its range is created.
+    UploadBeforeRange,
+    /// An upload that nobody needs any more is left alone.
+    UploadLeft,
 }
 
 #[cfg(test)]
@@ -86,17 +90,19 @@ mod tests {
         let (kinesis, workers) = (seed % 2 == 1, 1 + (seed / 2 % 2) as u32);
         let plan = Plan { workers, kills: 8, faults: Faults::ALL, handlers: 1, ..Plan::calm(seed, kinesis) };
         match bug {
-            Bug::HighWaterMark | Bug::AnswerNamesNext => Plan { function: true, workers: 3, ..plan },
+            Bug::HighWaterMark => Plan { function: true, workers: 3, ..plan },
+            Bug::AnswerNamesNext => Plan { function: true, workers: 3, changes: 400, ..plan },
             Bug::SequenceAlone => Plan { function: true, workers: 3, kinesis: false, ..plan },
             Bug::GenerationAskedEarly | Bug::SnapshotAboveChanges | Bug::CompleteBeforeTips => {
                 Plan { backfills: 2, workers: 2, ..plan }
             }
             Bug::GapInSilence => Plan { away: true, ..plan },
+            Bug::UploadBeforeRange | Bug::UploadLeft => Plan { workers: 4, handlers: 0, ..plan },
             _ => plan,
         }
     }
 
-    const ALL: [Bug; 21] = [
+    const ALL: [Bug; 23] = [
         Bug::CheckpointBeforeCommit,
         Bug::ChildBeforeParent,
         Bug::LatestForChildren,
@@ -118,6 +124,8 @@ mod tests {
         Bug::SnapshotAboveChanges,
         Bug::CompleteBeforeTips,
         Bug::GapInSilence,
+        Bug::UploadBeforeRange,
+        Bug::UploadLeft,
     ];
 
     /// The first world in which a mistake is found, and what is said of it.

@@ -29,6 +29,9 @@ pub(crate) const DISCOVERED: (&str, &str) = ("_stream", "_discovered");
 /// allows 10 a second for all readers of an account).
 const BETWEEN_LISTS: Duration = Duration::from_millis(500);
 
+/// So many lists in a row have to show that nothing is left, in a run that ends by itself: each is late and may hide a shard.
+const LISTS_TO_END: u32 = 5;
+
 /// The sink under which the streams of an origin are remembered.
 pub(crate) const STREAMS: &str = "_streams";
 
@@ -143,7 +146,7 @@ impl Stream {
         };
         let watched = self.shared.health.watch(&what, self.shared.clock.now());
         let discovery = self.api.pace().discovery;
-        let mut fresh_list = true;
+        let (mut fresh_list, mut agree) = (true, 0);
         loop {
             if fresh_list {
                 tokio::select! {
@@ -154,12 +157,17 @@ impl Stream {
                 watched.answered(self.shared.clock.now());
             }
             self.start_ready(stop);
-            if self.is_complete() {
+            let complete = self.is_complete();
+            agree = if complete { agree + u32::from(fresh_list) } else { 0 };
+            if complete && (agree >= LISTS_TO_END || self.api.pace().finite) {
                 watched.finished();
                 return self.switched_off();
             }
-            let soon = self.shared.settings.once || !self.missing().is_empty();
-            let next_list = if soon { discovery.min(2 * BETWEEN_LISTS) } else { discovery };
+            let next_list = match () {
+                () if complete => discovery.min(BETWEEN_LISTS),
+                () if self.shared.settings.once || !self.missing().is_empty() => discovery.min(2 * BETWEEN_LISTS),
+                () => discovery,
+            };
             fresh_list = tokio::select! {
                 biased;
                 Some((shard, ended)) = self.ended.recv() => { self.shard_ended(shard, ended); false }

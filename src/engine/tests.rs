@@ -23,7 +23,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::health::Health;
 use crate::testing::state::MemoryState;
 use crate::testing::store::MemoryStore;
-use crate::testing::stream::SimulatedStream;
+use crate::testing::stream::{SimulatedStream, StreamFaults};
 
 struct House {
     clock: Clock,
@@ -218,6 +218,39 @@ async fn the_trimmed_beginning_of_a_shard_of_which_nothing_was_read_since_the_fi
     let (ended, counts) = house.run(&stream, OnGap::Resume).await;
     assert!(ended.is_ok(), "{ended:?}");
     assert_eq!((rows(&counts), house.gaps().len()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trimmed_beginning_of_a_shard_that_the_first_list_did_not_show_is_a_gap() {
+    let house = House::new();
+    let stream = house.stream("a");
+    stream.set_faults(StreamFaults { hidden: 1.0, ..StreamFaults::NONE });
+    assert!(house.run(&stream, OnGap::Fail).await.0.is_ok());
+    stream.set_faults(StreamFaults::NONE);
+    write(&stream, 5);
+    house.clock.sleep(LONG).await;
+    stream.trim();
+    write(&stream, 3);
+    let (ended, _) = house.run(&stream, OnGap::Fail).await;
+    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("its beginning may be trimmed")), "{ended:?}");
+}
+
+/// Lists are late: one that shows nothing left to do may only not show it yet.
+#[tokio::test(start_paused = true)]
+async fn a_run_does_not_end_because_one_list_hides_a_shard() {
+    for round in 0..40 {
+        let house = House::new();
+        let stream = house.stream("a");
+        write(&stream, 3 + round);
+        for _ in 0..4 {
+            stream.reshard();
+            write(&stream, 16);
+        }
+        stream.set_faults(StreamFaults { hidden: 0.1, ..StreamFaults::NONE });
+        let (ended, counts) = house.run(&stream, OnGap::Fail).await;
+        assert!(ended.is_ok(), "{ended:?}");
+        assert_eq!(rows(&counts), u64::from(3 + round + 64), "round {round}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

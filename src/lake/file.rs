@@ -305,6 +305,8 @@ impl Begun {
             }
         }
         group.close()?;
+        // Or its end would wait in a buffer for the next one.
+        self.file.flush().map_err(ParquetError::from)?;
         (self.rows, self.raw) = (0, 0);
         // Other files may have more use for what it takes.
         self.scratch = Mutex::default();

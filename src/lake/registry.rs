@@ -77,10 +77,10 @@ impl Registry {
         loop {
             let current = versions.last().cloned().unwrap_or_else(|| Arc::new(TableSchema::empty(table)));
             let Some(next) = current.grown(found, rules) else { return Ok(current) };
-            let path = path_of(table, next.version);
-            let settled = settle::settle(&*self.store, &self.clock, &path, self.object(&next), |found| {
-                serde_json::from_slice::<Stored>(found).is_ok_and(|stored| stored.writer == self.writer)
-            });
+            let (path, object) = (path_of(table, next.version), self.object(&next));
+            // Whole: another of our own, which somebody stopped to wait for, may have had other columns.
+            let mine = |found: &Bytes| *found == object;
+            let settled = settle::settle(&*self.store, &self.clock, &path, object.clone(), mine);
             versions.push(match settled.await? {
                 Settled::Mine => Arc::new(next),
                 Settled::Theirs(bytes) => parse(&path, &bytes)?,
@@ -129,4 +129,33 @@ fn path_of(table: &str, version: u32) -> String {
 fn parse(path: &str, bytes: &Bytes) -> Result<Arc<TableSchema>, LakeError> {
     let stored: Stored = serde_json::from_slice(bytes).map_err(|error| LakeError::corrupt(path, &error.to_string()))?;
     Ok(Arc::new(TableSchema::new(stored.table, stored.version, stored.columns)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::store::{Faults, FaultyStore, MemoryStore};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_version_that_nobody_waited_for_is_not_taken_for_another() {
+        let (store, clock) = (Arc::new(MemoryStore::new()), Clock::simulated(1, 0));
+        let faults = Faults { delay: Duration::from_secs(2), ..Faults::default() };
+        let slow = Arc::new(FaultyStore::new(store.clone(), &clock, 1, faults));
+        let registry = Registry::new(slow, clock.clone(), "writer".to_owned());
+        let (table, rules) = (TableName::from("T"), TableRules { max_columns: 10, ..TableRules::default() });
+        let grow = async |name: &str| registry.grow(&table, &[(name.to_owned(), AttributeType::S)], &rules).await;
+        tokio::select! {
+            biased;
+            _ = grow("a") => panic!("it was to be stopped"),
+            () = async { while store.count() == 0 { clock.sleep(Duration::from_millis(1)).await } } => {}
+        }
+        let grown = grow("b").await.unwrap();
+        let names: Vec<&str> = grown.columns.iter().map(|column| &*column.attribute).collect();
+        assert_eq!((grown.version, names), (2, vec!["a", "b"]));
+        let objects = store.objects();
+        let stored = objects.iter().map(|(path, bytes)| parse(path, bytes).unwrap());
+        assert_eq!(stored.map(|schema| schema.columns.len()).collect::<Vec<_>>(), [1, 2]);
+    }
 }

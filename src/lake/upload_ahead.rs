@@ -8,12 +8,12 @@
 //! Parts are not kept once they are there. If the store then loses the upload, the range is read again from its source.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ use super::LakeError;
 use super::settle::{self, Settled};
 use super::store::{ObjectStore, StoreError, Upload};
 use crate::BoxFuture;
+use crate::bug::{self, Bug};
 use crate::clock::Clock;
 
 /// The most parts of a file that are on their way. One more waits; whoever has a further one waits with it.
@@ -78,9 +79,11 @@ pub(super) struct UploadAhead {
     /// One task, which uploads them.
     task: JoinSet<Result<Arc<dyn Upload>, StoreError>>,
     /// The upload, once the store has begun it.
-    upload: Arc<OnceLock<Arc<dyn Upload>>>,
+    upload: Arc<SetOnce<Arc<dyn Upload>>>,
     /// Whether it is completed, so that there is nothing to abort.
     over: AtomicBool,
+    /// Whether nobody wants it any more, so that it need not be begun.
+    unwanted: Arc<AtomicBool>,
     /// The bytes that are not there yet.
     on_the_way: Arc<AtomicUsize>,
     /// Where it is aborted, whichever thread drops it.
@@ -90,15 +93,24 @@ pub(super) struct UploadAhead {
 impl UploadAhead {
     pub(super) fn begin(to: Arc<Destination>) -> Self {
         let (parts, waiting) = mpsc::channel(1);
-        let (upload, on_the_way) = (Arc::default(), Arc::default());
+        let (upload, on_the_way, unwanted) = (Arc::default(), Arc::default(), Arc::<AtomicBool>::default());
         let mut task = JoinSet::new();
-        task.spawn(send(to.clone(), waiting, Arc::clone(&upload), Arc::clone(&on_the_way)));
+        task.spawn({
+            let (to, begun, on_the_way, unwanted) =
+                (to.clone(), Arc::clone(&upload), Arc::clone(&on_the_way), unwanted.clone());
+            async move {
+                let upload = begin(&to, &begun, &unwanted).await?;
+                send(&to, waiting, &upload, &on_the_way).await?;
+                Ok(upload)
+            }
+        });
         Self {
             to,
             parts: Some(parts),
             task,
             upload,
             over: AtomicBool::new(false),
+            unwanted,
             on_the_way,
             runtime: Handle::current(),
         }
@@ -173,11 +185,18 @@ impl UploadAhead {
 
 impl Drop for UploadAhead {
     fn drop(&mut self) {
-        if self.over.load(Ordering::Relaxed) {
+        if self.over.load(Ordering::Relaxed) || bug::is_made(Bug::UploadLeft) {
             return;
         }
+        self.unwanted.store(true, Ordering::Relaxed);
         let (mut task, upload) = (std::mem::take(&mut self.task), self.upload.clone());
         self.runtime.spawn(async move {
+            // If it is just being begun, only the answer says which one has to be aborted.
+            tokio::select! {
+                biased;
+                _ = upload.wait() => {}
+                _ = task.join_next() => {}
+            }
             // Before the abort, or a part that is still on its way would outlive it.
             task.shutdown().await;
             if let Some(upload) = upload.get() {
@@ -187,16 +206,32 @@ impl Drop for UploadAhead {
     }
 }
 
-/// Uploads all parts that come, and answers once they are there.
-async fn send(
-    to: Arc<Destination>,
-    mut parts: mpsc::Receiver<Bytes>,
-    begun: Arc<OnceLock<Arc<dyn Upload>>>,
-    on_the_way: Arc<AtomicUsize>,
+/// Begins an upload, unless nobody wants it any more, and puts it where whoever aborts it finds it.
+async fn begin(
+    to: &Destination,
+    begun: &SetOnce<Arc<dyn Upload>>,
+    unwanted: &AtomicBool,
 ) -> Result<Arc<dyn Upload>, StoreError> {
     let uploads = &to.uploads;
-    let upload = settle::insist(&uploads.clock, &to.path, || uploads.store.begin(&to.path)).await?;
-    let upload = begun.get_or_init(|| upload).clone();
+    let begin = || -> BoxFuture<'_, _> {
+        match unwanted.load(Ordering::Relaxed) {
+            true => Box::pin(async { Err(StoreError::Gone("nobody wants it any more".to_owned())) }),
+            false => uploads.store.begin(&to.path),
+        }
+    };
+    let upload = settle::insist(&uploads.clock, &to.path, begin).await?;
+    // Nobody else begins it.
+    let _ = begun.set(upload.clone());
+    Ok(upload)
+}
+
+/// Uploads all parts that come; returns once they are there.
+async fn send(
+    to: &Arc<Destination>,
+    mut parts: mpsc::Receiver<Bytes>,
+    upload: &Arc<dyn Upload>,
+    on_the_way: &Arc<AtomicUsize>,
+) -> Result<(), StoreError> {
     let mut under_way = JoinSet::new();
     let mut number = 0;
     loop {
@@ -225,7 +260,7 @@ async fn send(
     while let Some(ended) = under_way.join_next().await {
         unless_panicked(ended).await?;
     }
-    Ok(upload)
+    Ok(())
 }
 
 async fn unless_panicked<T>(ended: Result<Result<T, StoreError>, JoinError>) -> Result<T, StoreError> {

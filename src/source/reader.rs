@@ -25,6 +25,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How often a shard of which nothing was delivered may answer "trimmed" before that is a gap.
 const TRIMMED_AT_START: u32 = 5;
 
+/// How often a shard's end must come without its last delivered record until that is a gap: early ends are rare, but a false
+/// gap can stop a pipeline.
+const ENDS_WITHOUT_LAST: u32 = 3;
+
 /// What reading on brought.
 #[derive(Debug)]
 pub enum Read {
@@ -76,6 +80,8 @@ pub struct ShardReader {
     /// The last answer had neither records nor an iterator.
     ending: bool,
     trimmed_at_start: u32,
+    /// How often the end came, and the last delivered record did not.
+    ends_without_last: u32,
     faults: u32,
     /// Calls that were answered with "too many", for the metrics.
     pub throttled: u64,
@@ -98,6 +104,7 @@ impl ShardReader {
             skipping: false,
             ending: false,
             trimmed_at_start: 0,
+            ends_without_last: 0,
             faults: 0,
             throttled: 0,
             expired: 0,
@@ -148,8 +155,11 @@ impl ShardReader {
                     continue;
                 }
                 if page.names_children || self.end_is_listed().await? {
-                    self.ends_behind_last()?;
-                    return Ok(Read::End);
+                    match self.ends_behind_last()? {
+                        true => return Ok(Read::End),
+                        false => self.back_off("the shard ends, and its last record did not come again").await,
+                    }
+                    continue;
                 }
                 self.back_off("the service ended the shard, but its shard list does not").await;
                 continue;
@@ -216,14 +226,19 @@ impl ShardReader {
     }
 
     /// A shard that ends without its last delivered record coming again has lost that one, and perhaps others behind it;
-    /// unless this reader has looked behind it so lately that nothing written since can have been trimmed.
-    fn ends_behind_last(&mut self) -> Result<(), ReadError> {
-        let Some(expected) = self.expected.take() else { return Ok(()) };
+    /// unless this reader has looked behind it so lately that nothing written since can have been trimmed. `false`: it has to
+    /// be asked again.
+    fn ends_behind_last(&mut self) -> Result<bool, ReadError> {
+        let Some(expected) = self.expected.take() else { return Ok(true) };
         let now = self.clock.wall_micros();
         if self.whole_at.is_some_and(|at| !may_be_trimmed(at, now)) {
-            return Ok(());
+            return Ok(true);
         }
         self.iterator = None;
+        self.ends_without_last += 1;
+        if self.ends_without_last < ENDS_WITHOUT_LAST {
+            return Ok(false);
+        }
         let shard = &self.shard;
         Err(ReadError::Gap(format!(
             "the record behind {expected} is no longer in shard {shard}: nothing of it is left"

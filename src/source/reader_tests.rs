@@ -222,8 +222,9 @@ async fn where_records_are_aggregates_the_last_one_has_to_come_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_whose_last_record_does_not_come_again_at_its_end_has_a_gap() {
-    let mut answers = vec![iterator(), last_page(&[]), iterator(), last_page(&[]), Answer::List(true)];
-    answers.extend([iterator(), last_page(&[]), Answer::List(true)]);
+    let mut answers = vec![iterator(), last_page(&[])];
+    // It is asked more than once, and once more behind the gap.
+    answers.extend((0..4).flat_map(|_| [iterator(), last_page(&[]), Answer::List(true)]));
     let (_, mut reader) = reading(answers, Some(5), true);
     let gap = next(&mut reader).await.unwrap_err();
     assert!(gap.starts_with("gap: ") && gap.contains("nothing of it is left"), "{gap}");
@@ -234,4 +235,27 @@ async fn a_shard_whose_last_record_does_not_come_again_at_its_end_has_a_gap() {
     let (_, mut reader) = reading(answers, Some(5), true);
     assert_eq!(next(&mut reader).await, Ok(vec![]));
     assert_eq!(next(&mut reader).await, Err("end".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_that_come_early_twice_are_no_gap() {
+    let answers = vec![
+        iterator(),
+        last_page(&[]),
+        iterator(),
+        last_page(&[]),
+        Answer::List(true),
+        iterator(),
+        last_page(&[5, 6]),
+        iterator(),
+        last_page(&[]),
+        iterator(),
+        last_page(&[]),
+        Answer::List(true),
+    ];
+    let (script, mut reader) = reading(answers, Some(5), true);
+    assert_eq!(next(&mut reader).await, Ok(vec![6]));
+    assert_eq!(next(&mut reader).await, Err("end".into()));
+    let at = |number| ReadFrom::At(SequenceNumber::from_ordinal(number));
+    assert_eq!(asked(&script), [at(5), at(5), at(5), at(6), at(6)]);
 }

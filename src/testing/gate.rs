@@ -1,6 +1,7 @@
 //! A process that is held up: nothing of it gets out and nothing comes in until it goes on, as if no time had passed for
 //! it. On the way, everything it does can be told: the trace of a world.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::change::ShardId;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Saved, StateError, StateStore};
 use crate::clock::Clock;
 use crate::handler::{Delivery, Handler, HandlerError, Limits, Outcome};
-use crate::lake::store::{Listed, ObjectStore, StoreError};
+use crate::lake::store::{Listed, ObjectStore, StoreError, Upload};
 use crate::source::{
     Pace, ReadFrom, RecordsPage, ShardIterator, ShardPage, StreamApi, StreamError, StreamFinder, StreamIdentity,
 };
@@ -23,18 +24,25 @@ pub struct Gate {
     process: Arc<str>,
     clock: Clock,
     until: Arc<Mutex<Option<Instant>>>,
+    dead: Arc<AtomicBool>,
 }
 
 impl Gate {
     /// An open one. The clock is the world's, not the process's.
     pub fn new(process: &str, clock: Clock) -> Self {
-        Self { process: process.into(), clock, until: Arc::default() }
+        Self { process: process.into(), clock, until: Arc::default(), dead: Arc::default() }
     }
 
     /// Holds the process up.
     pub fn hold(&self, time: Duration) {
         tracing::debug!(process = &*self.process, ?time, "held up");
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.now() + time);
+    }
+
+    /// Kills the process: whatever it still wants to do on its way out does not happen.
+    pub fn kill(&self) {
+        tracing::debug!(process = &*self.process, "killed");
+        self.dead.store(true, Ordering::Relaxed);
     }
 
     /// Whose it is.
@@ -44,6 +52,9 @@ impl Gate {
 
     async fn pass(&self) {
         loop {
+            if self.dead.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
             let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
             match until.filter(|until| *until > self.clock.now()) {
                 Some(until) => tokio::time::sleep_until(until).await,
@@ -117,8 +128,53 @@ impl<T: ObjectStore + ?Sized> ObjectStore for Gated<T> {
         self.inner.delete(path);
     }
 
+    fn takes_parts(&self) -> bool {
+        self.inner.takes_parts()
+    }
+
+    fn begin<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Arc<dyn Upload>, StoreError>> {
+        Box::pin(async move {
+            let answer = self.gate.through(self.inner.begin(path)).await;
+            tracing::debug!(process = &*self.gate.process, path, answer = said(&answer), "begin");
+            let (gate, path) = (self.gate.clone(), path.to_owned());
+            Ok(Arc::new(GatedUpload { gate, path, inner: answer? }) as Arc<dyn Upload>)
+        })
+    }
+
     fn describe(&self) -> String {
         self.inner.describe()
+    }
+}
+
+/// An upload of a process behind a gate.
+struct GatedUpload {
+    gate: Gate,
+    path: String,
+    inner: Arc<dyn Upload>,
+}
+
+impl Upload for GatedUpload {
+    fn part<'a>(&'a self, number: u32, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let answer = self.gate.through(self.inner.part(number, body)).await;
+            tracing::trace!(process = &*self.gate.process, path = self.path, number, answer = said(&answer), "part");
+            answer
+        })
+    }
+
+    fn complete(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let answer = self.gate.through(self.inner.complete()).await;
+            tracing::debug!(process = &*self.gate.process, path = self.path, answer = said(&answer), "complete");
+            answer
+        })
+    }
+
+    fn abort(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.gate.through(self.inner.abort()).await;
+            tracing::debug!(process = &*self.gate.process, path = self.path, "abort");
+        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! What outlives every process of a world (stream, objects, state, tables), and how a process gets at it: through faults of
 //! its own, with a clock of its own, behind a gate.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -47,6 +47,8 @@ pub(super) struct House {
     pub(super) journals: Vec<Journal>,
     /// From now on nothing goes wrong any more.
     pub(super) calm: Arc<AtomicBool>,
+    /// The names of processes that were killed.
+    pub(super) killed: Arc<Mutex<HashSet<String>>>,
 }
 
 /// What one process works with.
@@ -63,6 +65,8 @@ pub(super) struct Process {
 pub(super) struct Daemon {
     pub(super) gate: Gate,
     pub(super) on_gap: OnGap,
+    /// Tells it to stop, once it has made durable what it has.
+    pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<Result<(), EngineError>>,
 }
 
@@ -72,6 +76,27 @@ impl House {
         if self.calm.load(Ordering::Relaxed) { plan::Faults::NONE } else { self.plan.faults }
     }
 
+    /// Kills a process.
+    pub(super) fn kill(&self, gate: &Gate) {
+        gate.kill();
+        self.killed.lock().unwrap_or_else(PoisonError::into_inner).insert(gate.process().to_owned());
+    }
+
+    /// No upload is left but those of processes that were killed, those that were begun without an answer, and those whose
+    /// one request to abort them was lost: a bucket's lifecycle rule takes these.
+    pub(super) fn no_uploads_left(&self) -> Result<(), String> {
+        let killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut excused = tally::take_left();
+        for (process, path) in self.objects.uploads_left() {
+            if killed.contains(&process) {
+                continue;
+            }
+            let at = excused.iter().position(|excused| *excused == path);
+            excused.swap_remove(at.ok_or_else(|| format!("{process} left an upload of {path} behind"))?);
+        }
+        Ok(())
+    }
+
     /// A process of this number, the like of which there was none before.
     pub(super) fn process(&self, name: &str, number: u32) -> Process {
         let seed = self.plan.seed.wrapping_mul(31).wrapping_add(u64::from(number));
@@ -79,7 +104,8 @@ impl House {
         let skew = if faults.clocks { StdRng::seed_from_u64(seed).random_range(-90..90) } else { 0 };
         let clock = Clock::simulated(seed, self.clock.wall_micros() + skew * 1_000_000);
         let gate = Gate::new(&format!("{name} {number}"), self.clock.clone());
-        let store = FaultyStore::new(self.objects.clone(), &clock, seed, store_faults(faults.store));
+        let objects = Arc::new(self.objects.of(gate.process()));
+        let store = FaultyStore::new(objects, &clock, seed, store_faults(faults.store));
         let state = FaultyState::new(Arc::new(self.state.clone()), clock.clone(), state_faults(faults.state), seed);
         Process {
             seed,
@@ -129,14 +155,15 @@ impl House {
             ..Default::default()
         };
         // Half of them upload what they have encoded before the range is there.
-        let small = Limits { batch: 8 << 10, raw: 16 << 10, group: 2 << 10, part: 1 << 10 };
+        let small = Limits { batch: 1 << 10, raw: 2 << 10, group: 1 << 10, part: 512 };
+        let limits = if random.random_bool(0.5) { small } else { Limits::default() };
         LakeSettings {
             pipeline: "simulated".to_owned(),
             roll: RollLimits { bytes: 1 << 20, rows: random.random_range(1..200), age, idle: age },
             tables: HashMap::new(),
             default_rules: Arc::new(rules),
             only: None,
-            limits: if random.random_bool(0.5) { small } else { Limits::default() },
+            limits,
         }
     }
 
@@ -152,15 +179,17 @@ impl House {
         let (handlers, lake_settings) = (self.handlers(&process), self.lake_settings(process.seed));
         let settings = self.engine_settings(process.seed, on_gap, once);
         let Process { gate, clock, store, state, stream, .. } = process;
+        let stop = CancellationToken::new();
+        let told = stop.clone();
         let task = tokio::spawn(async move {
             let lake = Lake::open(store, clock.clone(), lake_settings).await?;
             let (metrics, health) = (Metrics::new(), Health::new(clock.now(), Duration::from_secs(60)));
             let finder = Arc::new(Found(stream));
             let engine = Engine::new(Parts { finder, lake, handlers, state, clock, settings, metrics, health });
             let _watched = tally::Watched(engine.budget());
-            engine.run(CancellationToken::new()).await
+            engine.run(told).await
         });
-        Daemon { gate, on_gap, task }
+        Daemon { gate, on_gap, stop, task }
     }
 }
 

@@ -29,6 +29,7 @@ use rows::{Key, Rows};
 
 pub use latest::latest;
 pub use positions::positions;
+pub use rows::Files;
 
 /// All objects of a lake, by path.
 pub type Objects = BTreeMap<String, Bytes>;
@@ -45,6 +46,8 @@ pub struct Evidence<'a> {
     pub kinesis: bool,
     /// The shard's name under which a function lands all shards of a DynamoDB stream.
     pub one_chain: Option<&'a str>,
+    /// What has been read of it.
+    pub files: Files,
 }
 
 /// What a lake has.
@@ -64,7 +67,7 @@ pub struct Whole {
 /// no record is in it twice, and nothing else lies in it. No process may be at work.
 pub fn whole(objects: &Objects) -> Result<Whole, String> {
     let chains = Chains::read(objects)?;
-    let rows = Rows::read(objects, &chains)?;
+    let rows = Rows::read(objects, &chains, &Files::default())?;
     rows::no_strays(objects, &chains)?;
     Ok(sum(&chains, &rows))
 }
@@ -86,7 +89,7 @@ pub fn lake(evidence: &Evidence<'_>) -> Result<Report, String> {
     // Of a shard that is gone nobody may know that its first range was left open; what is missing then, `Gaps` judges.
     let was_trimmed = |shard: &str| shards.iter().any(|known| known.id.as_str() == shard && known.trimmed > 0);
     chains.are_complete(objects, was_trimmed)?;
-    let mut rows = Rows::read(objects, &chains)?;
+    let mut rows = Rows::read(objects, &chains, &evidence.files)?;
     rows::no_strays(objects, &chains)?;
     let whole = sum(&chains, &rows);
     let mut report = Report { shards: shards.len() as u64, digest: digest(objects), ..Report::default() };

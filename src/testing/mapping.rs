@@ -38,7 +38,7 @@ pub(super) struct Mapping {
     warm: Mutex<Vec<Environment>>,
     born: AtomicU32,
     /// Calls that nobody waits for any more.
-    zombies: Mutex<Vec<JoinHandle<()>>>,
+    zombies: Mutex<Vec<(Gate, JoinHandle<()>)>>,
     /// Whether nothing more will be written.
     done: AtomicBool,
 }
@@ -126,7 +126,10 @@ impl Mapping {
             }
         }
         self.house.clock.sleep(LAST_BREATH).await;
-        for zombie in self.zombies.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for (gate, zombie) in self.zombies.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if !zombie.is_finished() {
+                self.house.kill(&gate);
+            }
             zombie.abort();
         }
         Ok(())
@@ -225,8 +228,7 @@ impl Mapping {
         let (held, killed, twice) = (happens(0.05), happens(0.1), happens(0.05));
         if twice && let Ok(other) = self.environment().await {
             let call = self.call(&other, batch);
-            let zombie = tokio::spawn(async move { drop(call.await) });
-            self.zombies.lock().unwrap_or_else(PoisonError::into_inner).push(zombie);
+            self.leave(&other.gate, call);
         }
         let mut call = self.call(&environment, batch);
         if held {
@@ -248,14 +250,20 @@ impl Mapping {
             Err(_) => {
                 // Whoever is frozen may be thawed, and does not know what has happened meanwhile.
                 if held {
-                    let zombie = tokio::spawn(async move { drop(call.await) });
-                    self.zombies.lock().unwrap_or_else(PoisonError::into_inner).push(zombie);
+                    self.leave(&environment.gate, call);
                 } else {
+                    self.house.kill(&environment.gate);
                     call.abort();
                 }
                 Ok(Answer::Failed("it was killed".to_owned()))
             }
         }
+    }
+
+    /// Nobody waits for this call any more.
+    fn leave(&self, gate: &Gate, call: JoinHandle<Result<String, String>>) {
+        let zombie = (gate.clone(), tokio::spawn(async move { drop(call.await) }));
+        self.zombies.lock().unwrap_or_else(PoisonError::into_inner).push(zombie);
     }
 
     fn call(&self, environment: &Environment, batch: &[Item]) -> JoinHandle<Result<String, String>> {

@@ -7,7 +7,9 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Decimal128Type, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, RecordBatch, StructArray};
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -37,8 +39,32 @@ pub struct Row {
 /// All rows of a data file.
 pub fn rows(file: &Bytes, schema: &TableSchema) -> Vec<Row> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file.clone()).expect("a data file has a footer");
-    let batches = reader.build().expect("a data file can be read");
+    let columns = ProjectionMask::leaves(reader.parquet_schema(), leaves_with_values(reader.metadata()));
+    let batches = reader.with_projection(columns).build().expect("a data file can be read");
     batches.flat_map(|batch| rows_of_batch(&batch.expect("a data file's pages can be read"), schema)).collect()
+}
+
+/// Of a column of which the footer says that it has no value anywhere there is nothing to read. To open it would take most of
+/// the time of a small file.
+fn leaves_with_values(metadata: &ParquetMetaData) -> Vec<usize> {
+    let is_empty = |column: &ColumnChunkMetaData| {
+        let nulls = column.statistics().and_then(|statistics| statistics.null_count_opt());
+        nulls.is_some_and(|nulls| nulls == column.num_values() as u64)
+    };
+    let schema = metadata.file_metadata().schema_descr();
+    let is_needed = |leaf: &usize| {
+        // Of lists and structs the leaves do not tell all; and `_rest` says which rows have an old image.
+        let column = schema.column(*leaf);
+        let is_scalar = match column.path().parts() {
+            // Of these a [`Row`] says nothing.
+            [name] if ["_ttl", "_changed_at", "_event_id"].contains(&name.as_str()) => return false,
+            [name] => name != "_rest",
+            [old, name] => old == "_old" && name != "_rest",
+            _ => false,
+        };
+        !is_scalar || metadata.row_groups().iter().any(|group| !is_empty(group.column(*leaf)))
+    };
+    (0..schema.num_columns()).filter(is_needed).collect()
 }
 
 /// All rows of a batch.

@@ -128,6 +128,7 @@ pub fn simulate(options: &Options, out: &mut dyn Write, notes: &mut (dyn Write +
 /// Lives through one world, or through ever smaller ones as long as they fail.
 fn one(plan: Plan, shrink: bool, out: &mut dyn Write, notes: &mut dyn Write) -> std::io::Result<bool> {
     let mut sum = Sum::default();
+    writeln!(notes, "{plan}")?;
     match live(plan) {
         Ok(report) => {
             writeln!(notes, "{report:?}")?;

@@ -5,6 +5,7 @@
 
 mod shards;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ use crate::source::{
 /// How long an iterator lives: DynamoDB Streams' 15 minutes.
 const ITERATOR_LIFE: Duration = Duration::from_secs(15 * 60);
 
+/// So long a shard does not end early again: two ends in a row are its end.
+const BETWEEN_EARLY_ENDS: Duration = Duration::from_mins(3);
+
 /// How likely each fault is, per call, from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StreamFaults {
@@ -40,7 +44,8 @@ pub struct StreamFaults {
     pub empty: f64,
     /// A shard is left out of a list.
     pub hidden: f64,
-    /// An answer has neither records nor an iterator although there is more: a premature end. Never twice in a row.
+    /// An answer has neither records nor an iterator although there is more: a premature end. Of one shard never twice within
+    /// minutes, whoever asks.
     pub early_end: f64,
 }
 
@@ -69,7 +74,8 @@ struct World {
     page_records: usize,
     page_bytes: usize,
     list_page: usize,
-    ended_early: bool,
+    /// When each shard last ended early.
+    ended_early: HashMap<ShardId, i64>,
     enabled: bool,
     kinesis: bool,
 }
@@ -83,7 +89,7 @@ impl SimulatedStream {
             page_records: random.random_range(1..40),
             page_bytes: 1 << 20,
             list_page: random.random_range(1..5),
-            ended_early: false,
+            ended_early: HashMap::new(),
             enabled: true,
             random,
             faults: StreamFaults::NONE,
@@ -273,8 +279,12 @@ impl SimulatedStream {
             .collect();
         let drained = end == shard.records.len() && shard.closed && !empty;
         let behind = i64::from(end < shard.records.len()) * 1000;
-        let early = early && records.is_empty() && !world.ended_early;
-        world.ended_early = early;
+        let now = self.clock.wall_micros();
+        let lately = world.ended_early.get(id).is_some_and(|at| now - at < BETWEEN_EARLY_ENDS.as_micros() as i64);
+        let early = early && records.is_empty() && !lately;
+        if early {
+            world.ended_early.insert(id.clone(), now);
+        }
         let ended = drained || early;
 
         Ok(RecordsPage {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::backfills::{self, Backfilling};
 use super::handler::{self, Deliveries, Journal};
@@ -34,6 +34,9 @@ const BEGINNING: i64 = 1_795_132_800_000_000;
 
 /// How long a calm world may take until everything is in the lake. Simulated time.
 const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// What a process that has ended may still send on its way out takes no longer.
+const LAST_WORDS: Duration = Duration::from_mins(5);
 
 /// How long the services keep records.
 const KEPT: Duration = Duration::from_hours(24);
@@ -57,6 +60,8 @@ pub struct Report {
     pub gaps: u64,
     /// Records that were trimmed before they were read; each behind a marker.
     pub trimmed: u64,
+    /// Uploads that were begun before their files were complete.
+    pub uploads: u64,
     /// Shards there were.
     pub shards: u64,
     /// What each handler got.
@@ -74,6 +79,7 @@ pub struct Report {
 /// Runs one world from its beginning to its judgement, in a runtime of its own. The error names what is wrong.
 pub fn run(plan: Plan) -> Result<Report, String> {
     tally::take();
+    tally::take_left();
     tally::take_fullest();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -134,6 +140,7 @@ impl World {
             tables,
             journals: (0..plan.handlers).map(|_| Journal::default()).collect(),
             calm: Arc::new(AtomicBool::new(false)),
+            killed: Arc::default(),
         };
         Self {
             house,
@@ -160,6 +167,9 @@ impl World {
             self.calm().await?;
             self.backfill_to_its_end().await?;
         }
+        // Uploads that nobody needs any more are aborted when whoever began them is done.
+        self.house.clock.sleep(LAST_WORDS).await;
+        self.house.no_uploads_left()?;
         self.judge()
     }
 
@@ -190,7 +200,8 @@ impl World {
         let (found, order, shards) = (objects.objects(), objects.order(), stream.shards());
         judge::positions(&state.snapshot(), &found)?;
         let one_chain = (plan.function && !plan.kinesis).then_some(crate::lambda::source::SHARD);
-        let evidence = Evidence { objects: &found, order: &order, shards: &shards, kinesis: plan.kinesis, one_chain };
+        let (kinesis, files) = (plan.kinesis, judge::Files::default());
+        let evidence = Evidence { objects: &found, order: &order, shards: &shards, kinesis, one_chain, files };
         let mut report = judge::lake(&evidence)?;
         // Behind a gap that nothing tells, as there are at Kinesis, a generation is called complete that is not.
         if plan.backfills > 0 && !(plan.kinesis && report.trimmed > 0) {
@@ -201,6 +212,7 @@ impl World {
             let got = handler::judge(&journal.entries(), &found, &folder, &shards);
             report.deliveries.push(got.map_err(|why| format!("handler {number}: {why}"))?);
         }
+        report.uploads = objects.uploads_begun() as u64;
         report.faults = tally::take() + self.kills;
         report.seconds = ((clock.wall_micros() - BEGINNING) / 1_000_000) as u64;
         Ok(report)
@@ -230,14 +242,29 @@ impl World {
             } else {
                 let new = self.daemon(false);
                 let old = std::mem::replace(&mut daemons[at], new);
-                self.kill(old).await?;
+                self.end(old).await?;
             }
         }
         (&mut self.writer).await.map_err(|error| error.to_string())?;
         for daemon in daemons {
-            self.kill(daemon).await?;
+            self.end(daemon).await?;
         }
         self.end_backfill(true).await
+    }
+
+    /// Ends a process: mostly it is killed, now and then it is told to stop.
+    async fn end(&mut self, daemon: Daemon) -> Result<(), String> {
+        if self.random.random_bool(0.7) {
+            return self.kill(daemon).await;
+        }
+        tracing::debug!(process = daemon.gate.process(), "told to stop");
+        daemon.stop.cancel();
+        let on_gap = daemon.on_gap;
+        match tokio::time::timeout(PATIENCE, daemon.task).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(ended) => self.gave_up(on_gap, ended),
+            Err(_) => Err("a worker that was told to stop does not".to_owned()),
+        }
     }
 
     /// Begins a backfill if there shall be one more, holds it up, or kills it.
@@ -273,8 +300,9 @@ impl World {
     /// Takes the backfill's end, or makes one.
     async fn end_backfill(&mut self, kill: bool) -> Result<(), String> {
         let Some(running) = self.backfilling.take() else { return Ok(()) };
-        if kill {
-            self.kills += u64::from(!running.task.is_finished());
+        if kill && !running.task.is_finished() {
+            self.kills += 1;
+            self.house.kill(&running.gate);
             running.task.abort();
         }
         match running.task.await {
@@ -334,9 +362,17 @@ impl World {
     /// Kills a process; one that has given up by itself must have had a reason.
     async fn kill(&mut self, daemon: Daemon) -> Result<(), String> {
         self.kills += 1;
-        let Daemon { on_gap, task, .. } = daemon;
+        let Daemon { on_gap, task, gate, .. } = daemon;
+        if !task.is_finished() {
+            self.house.kill(&gate);
+        }
         task.abort();
-        match task.await {
+        self.gave_up(on_gap, task.await)
+    }
+
+    /// Judges how a process ended that was not told to stop.
+    fn gave_up(&mut self, on_gap: OnGap, ended: Result<Result<(), EngineError>, JoinError>) -> Result<(), String> {
+        match ended {
             Err(join) if join.is_panic() => Err(format!("a worker panicked: {join}")),
             Ok(Err(EngineError::Gap(_))) if self.may_stop_at_gaps(on_gap) => {
                 // Whoever runs it reads what is said, and decides.

@@ -9,8 +9,8 @@ use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetInd
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
-use zstd::bulk::Compressor;
 
+use super::LazyCompressor;
 use super::bounds::{self, Bounds, Order};
 use super::dictionary::Dictionary;
 
@@ -101,7 +101,7 @@ impl Chunk {
     }
 
     /// All its pages, and what the footer says of them.
-    pub(super) fn close(mut self, compressor: &mut Compressor<'_>) -> Result<(Bytes, ColumnCloseResult), ParquetError> {
+    pub(super) fn close(mut self, compressor: &mut LazyCompressor) -> Result<(Bytes, ColumnCloseResult), ParquetError> {
         let is_used = self.pages.iter().any(|page| page.encoding == Encoding::RLE_DICTIONARY);
         let mut bytes = Vec::new();
         if let Some(dictionary) = self.dictionary.take().filter(|_| is_used) {

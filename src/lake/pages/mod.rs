@@ -43,7 +43,7 @@ const PAGE_ELEMENTS: usize = 1 << 16;
 
 /// What one thread encodes with.
 pub(super) struct Scratch {
-    compressor: Compressor<'static>,
+    compressor: LazyCompressor,
     body: Vec<u8>,
     compressed: Vec<u8>,
     present: Vec<u32>,
@@ -210,7 +210,7 @@ impl Parent {
 impl Scratch {
     pub(super) fn new() -> Result<Self, ParquetError> {
         Ok(Self {
-            compressor: Compressor::new(super::file::ZSTD_LEVEL)?,
+            compressor: LazyCompressor::default(),
             body: Vec::new(),
             compressed: Vec::new(),
             present: Vec::new(),
@@ -237,12 +237,25 @@ impl Scratch {
     }
 }
 
+/// A compressor, once there is something to compress: a small file may have nothing of the kind.
+#[derive(Default)]
+struct LazyCompressor(Option<Compressor<'static>>);
+
+impl LazyCompressor {
+    fn get(&mut self) -> std::io::Result<&mut Compressor<'static>> {
+        match &mut self.0 {
+            Some(compressor) => Ok(compressor),
+            none => Ok(none.insert(Compressor::new(super::file::ZSTD_LEVEL)?)),
+        }
+    }
+}
+
 /// Up to so many bytes a body becomes a frame as it is: compressing it takes thousands of instructions, for a few bytes.
 /// Where a table has many columns with few values, that is most of all work.
 const STORED: u8 = 128;
 
 /// Puts a zstd frame (RFC 8878) with this body into `out`, which is empty.
-fn compress(compressor: &mut Compressor<'_>, body: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
+fn compress(compressor: &mut LazyCompressor, body: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
     match u8::try_from(body.len()) {
         Ok(length) if length <= STORED => {
             // Magic number; a single segment whose size is one byte; one block, the last, raw.
@@ -252,7 +265,7 @@ fn compress(compressor: &mut Compressor<'_>, body: &[u8], out: &mut Vec<u8>) -> 
         }
         _ => {
             out.reserve(zstd::zstd_safe::compress_bound(body.len()));
-            compressor.compress_to_buffer(body, out)?;
+            compressor.get()?.compress_to_buffer(body, out)?;
         }
     }
     Ok(())

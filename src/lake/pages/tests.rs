@@ -184,7 +184,7 @@ fn a_dictionary_that_is_full_takes_no_more() {
 
 #[test]
 fn a_body_of_any_length_is_a_frame() {
-    let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
+    let mut compressor = super::LazyCompressor::default();
     for length in 0..400 {
         let (body, mut frame) = ((0..length).map(|at| at as u8).collect::<Vec<_>>(), Vec::new());
         super::compress(&mut compressor, &body, &mut frame).unwrap();

@@ -175,6 +175,22 @@ async fn an_upload_that_was_forgotten_before_its_range_leaves_no_range_and_the_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upload_that_is_being_begun_when_nobody_wants_it_any_more_is_aborted() {
+    let (store, clock) = (Arc::new(MemoryStore::new()), Clock::simulated(1, 0));
+    let faults = Faults { delay: Duration::from_secs(2), ..Faults::default() };
+    let slow = FaultyStore::new(store.clone(), &clock, 3, faults);
+    let mut shard = open_shard(&open_with(Arc::new(slow), &clock).await).await;
+    shard.accept(&records(64)).await.unwrap();
+    // It is there, and the answer is on its way.
+    while store.uploads().is_empty() {
+        clock.sleep(Duration::from_millis(10)).await;
+    }
+    drop(shard);
+    clock.sleep(Duration::from_secs(10)).await;
+    assert_eq!((store.uploads(), store.uploads_begun()), (vec![], 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upload_is_aborted_when_another_writer_has_the_range_or_the_shard_is_given_up() {
     let (store, clock) = (Arc::new(MemoryStore::new()), Clock::simulated(1, 0));
     let lake = open_with(store.clone(), &clock).await;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::Value;
 
 use super::chains::Chains;
-use super::rows::Rows;
+use super::rows::{Files, Rows};
 use super::{Evidence, Objects};
 use crate::lake::generation::Generation;
 use crate::testing::rebuild::Row;
@@ -17,11 +17,11 @@ type Latest = BTreeMap<(&'static str, String), Row>;
 /// In the end the latest state of the lake is that of the tables; and when a generation was called complete, it was that of
 /// all items to which nothing happened since the scan. A generation has each item once at most, as it once was or as removed.
 pub fn latest(evidence: &Evidence<'_>, tables: &Tables) -> Result<(), String> {
-    snapshots(evidence.objects, tables)?;
+    snapshots(evidence.objects, tables, &evidence.files)?;
     for (at, path) in evidence.order.iter().enumerate().filter(|(_, path)| path.ends_with(".done.json")) {
         when_complete(evidence, tables, at, path)?;
     }
-    let found = latest_rows(evidence.objects, tables)?;
+    let found = latest_rows(evidence.objects, tables, &evidence.files)?;
     for table in tables.names() {
         let items = tables.items(table).into_iter().map(|(key, image)| (key, Some(image))).collect();
         agree(&found, table, &items).map_err(|why| format!("in the end {why}"))?;
@@ -42,7 +42,7 @@ fn when_complete(evidence: &Evidence<'_>, tables: &Tables, at: usize, path: &str
         .iter()
         .filter_map(|path| Some((path.clone(), evidence.objects.get(path)?.clone())))
         .collect();
-    let found = latest_rows(&objects, tables)?;
+    let found = latest_rows(&objects, tables, &evidence.files)?;
     // What came before the snapshot's last range came before the stream was read to its tips.
     let of_snapshot = Chains::parse(&objects)?;
     let of_snapshot = of_snapshot.folder_of(&format!("backfill:{table}:{generation}"));
@@ -67,8 +67,8 @@ fn agree(found: &Latest, table: &str, items: &BTreeMap<String, Option<Value>>) -
 }
 
 /// The latest row of each item.
-fn latest_rows(objects: &Objects, tables: &Tables) -> Result<Latest, String> {
-    let rows = Rows::read(objects, &Chains::parse(objects)?)?;
+fn latest_rows(objects: &Objects, tables: &Tables, files: &Files) -> Result<Latest, String> {
+    let rows = Rows::read(objects, &Chains::parse(objects)?, files)?;
     let mut latest = Latest::new();
     let rank = |row: &Row| (row.generation, row.sequence.clone(), row.sub);
     for row in rows.tail.into_values().flatten().chain(rows.snapshots.into_iter().map(|(_, row)| row)) {
@@ -83,8 +83,8 @@ fn latest_rows(objects: &Objects, tables: &Tables) -> Result<Latest, String> {
 }
 
 /// Every row of a snapshot is an item as it once was, and there once.
-fn snapshots(objects: &Objects, tables: &Tables) -> Result<(), String> {
-    let rows = Rows::read(objects, &Chains::parse(objects)?)?;
+fn snapshots(objects: &Objects, tables: &Tables, files: &Files) -> Result<(), String> {
+    let rows = Rows::read(objects, &Chains::parse(objects)?, files)?;
     let mut once = HashSet::new();
     for (table, row) in &rows.snapshots {
         let key = key_of(&row.new);

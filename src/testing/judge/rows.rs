@@ -1,7 +1,10 @@
 //! Which rows and dead letters does a lake have, and does anything else lie in it?
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::Objects;
@@ -15,6 +18,23 @@ use crate::testing::rebuild::{self, Row};
 /// Shard, sequence number in its sortable form, place inside an aggregate.
 pub(super) type Key = (String, String, i32);
 
+/// Files that have been read. They never change.
+#[derive(Default)]
+pub struct Files {
+    rows: RefCell<HashMap<String, Rc<[Row]>>>,
+}
+
+impl Files {
+    fn rows(&self, objects: &Objects, file: &RangeFile, body: &Bytes) -> Result<Rc<[Row]>, String> {
+        if let Some(rows) = self.rows.borrow().get(&file.path) {
+            return Ok(rows.clone());
+        }
+        let rows: Rc<[Row]> = rebuild::rows(body, &schema(objects, &file.table, file.schema)?).into();
+        self.rows.borrow_mut().insert(file.path.clone(), rows.clone());
+        Ok(rows)
+    }
+}
+
 /// The rows of a lake.
 #[derive(Default)]
 pub(super) struct Rows {
@@ -27,25 +47,25 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn read(objects: &Objects, chains: &Chains) -> Result<Self, String> {
+    pub(super) fn read(objects: &Objects, chains: &Chains, files: &Files) -> Result<Self, String> {
         let mut rows = Self::default();
         for range in chains.ranges() {
             for file in &range.files {
-                rows.take_file(objects, range, file)?;
+                rows.take_file(objects, range, file, files)?;
             }
             rows.take_dead_letters(objects, range)?;
         }
         Ok(rows)
     }
 
-    fn take_file(&mut self, objects: &Objects, range: &Range, file: &RangeFile) -> Result<(), String> {
+    fn take_file(&mut self, objects: &Objects, range: &Range, file: &RangeFile, files: &Files) -> Result<(), String> {
         // That it has to be there is the chain's to say.
         let Some(body) = objects.get(&file.path) else { return Ok(()) };
-        let found = rebuild::rows(body, &schema(objects, &file.table, file.schema)?);
+        let found = files.rows(objects, file, body)?;
         if found.len() as u64 != file.rows {
             return Err(format!("{} has {} rows, its range says {}", file.path, found.len(), file.rows));
         }
-        for row in found {
+        for row in found.iter().cloned() {
             // A backfill's: an item, or the removal of one that went unseen. Their numbers have no length in front.
             let backfilled = row.sequence.starts_with("000");
             if !backfilled && !is_within(range, &row.sequence, row.sub) {

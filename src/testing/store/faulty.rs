@@ -229,7 +229,10 @@ impl ObjectStore for FaultyStore {
         Box::pin(async move {
             let answer = match self.travel(false).await {
                 Fault::None | Fault::Forgotten => self.inner.begin(path).await,
-                Fault::AnswerLost | Fault::Late => self.inner.begin(path).await.and_then(|_| Err(lost())),
+                Fault::AnswerLost | Fault::Late => self.inner.begin(path).await.and_then(|_| {
+                    tally::leave(path);
+                    Err(lost())
+                }),
                 _ => Err(unavailable()),
             };
             self.delay().await;

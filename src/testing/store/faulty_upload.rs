@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::faulty::{CONFLICT, Fault, FaultyStore, LATE_BY, lost, unavailable};
 use crate::BoxFuture;
 use crate::lake::store::{StoreError, Upload};
+use crate::testing::tally;
 
 pub(super) struct FaultyUpload {
     pub(super) store: FaultyStore,
@@ -80,8 +81,9 @@ impl Upload for FaultyUpload {
 
     fn abort(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if self.store.travel(false).await == Fault::None {
-                self.inner.abort().await;
+            match self.store.travel(false).await {
+                Fault::None => self.inner.abort().await,
+                _ => tally::leave(&self.path),
             }
         })
     }

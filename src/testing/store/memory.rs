@@ -13,6 +13,8 @@ use crate::lake::store::{Listed, ObjectStore, StoreError, Upload, check_folder, 
 pub struct MemoryStore {
     inner: Arc<Mutex<Inner>>,
     uploads: Arc<Mutex<Uploads>>,
+    /// Who uploads through this clone.
+    by: Arc<str>,
 }
 
 #[derive(Debug, Default)]
@@ -25,13 +27,25 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Uploads {
     begun: usize,
-    open: BTreeMap<usize, (String, BTreeMap<u32, Bytes>)>,
+    open: BTreeMap<usize, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    path: String,
+    by: Arc<str>,
+    parts: BTreeMap<u32, Bytes>,
 }
 
 impl MemoryStore {
     /// An empty lake.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same lake, for one who is known by this name.
+    pub fn of(&self, by: &str) -> Self {
+        Self { by: by.into(), ..self.clone() }
     }
 
     /// Everything that is in it now, by path.
@@ -56,7 +70,12 @@ impl MemoryStore {
     /// The uploads that are neither completed nor aborted: their paths, and the bytes that are there.
     pub fn uploads(&self) -> Vec<(String, usize)> {
         let uploads = self.lock_uploads();
-        uploads.open.values().map(|(path, parts)| (path.clone(), parts.values().map(Bytes::len).sum())).collect()
+        uploads.open.values().map(|open| (open.path.clone(), open.parts.values().map(Bytes::len).sum())).collect()
+    }
+
+    /// Who began each of them, with its path.
+    pub fn uploads_left(&self) -> Vec<(String, String)> {
+        self.lock_uploads().open.values().map(|open| (open.by.to_string(), open.path.clone())).collect()
     }
 
     /// How many uploads were ever begun.
@@ -129,7 +148,7 @@ impl ObjectStore for MemoryStore {
             let mut uploads = self.lock_uploads();
             uploads.begun += 1;
             let number = uploads.begun;
-            uploads.open.insert(number, (path.to_owned(), BTreeMap::new()));
+            uploads.open.insert(number, Open { path: path.to_owned(), by: self.by.clone(), parts: BTreeMap::new() });
             Ok(Arc::new(MemoryUpload { store: self.clone(), number }) as Arc<dyn Upload>)
         })
     }
@@ -155,8 +174,8 @@ impl Upload for MemoryUpload {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let mut uploads = self.store.lock_uploads();
-            let (_, parts) = uploads.open.get_mut(&self.number).ok_or_else(|| self.gone())?;
-            parts.insert(number, body);
+            let open = uploads.open.get_mut(&self.number).ok_or_else(|| self.gone())?;
+            open.parts.insert(number, body);
             Ok(())
         })
     }
@@ -165,7 +184,7 @@ impl Upload for MemoryUpload {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let (mut uploads, mut inner) = (self.store.lock_uploads(), self.store.lock());
-            let (path, parts) = uploads.open.get(&self.number).ok_or_else(|| self.gone())?;
+            let Open { path, parts, .. } = uploads.open.get(&self.number).ok_or_else(|| self.gone())?;
             if inner.objects.contains_key(path) {
                 return Err(StoreError::Exists(path.clone()));
             }

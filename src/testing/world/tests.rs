@@ -24,12 +24,15 @@ fn a_calm_world_lands_everything() {
 
 #[test]
 fn nothing_is_lost_or_doubled_by_kills_and_faults() {
-    let (mut rows, mut kills) = (0, 0);
+    let (mut rows, mut kills, mut uploads) = (0, 0, 0);
     for seed in seeds(0..16) {
         let plan = Plan { kills: 12, faults: Faults::ALL, ..Plan::calm(seed, seed % 2 == 1) };
-        rows += check(plan).rows;
+        let report = check(plan);
+        rows += report.rows;
+        uploads += report.uploads;
         kills += plan.kills;
     }
+    assert!(uploads > 30, "{uploads}");
     println!("kills={kills} rows={rows} lost=0 twice=0");
 }
 
