@@ -19,7 +19,7 @@ impl<G: Ground> Backfill<'_, G> {
     pub(super) async fn export(&self, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
         let exports = self.exports().await?;
         if self.wanted.dry_run {
-            return Ok(report::exports(&exports, out)?);
+            return Ok(report::exports(&exports, self.wanted, out)?);
         }
         let table = TableName::from(exports.first().map_or("", |export| &*export.manifest.table));
         let tail = self.tail().await?;
@@ -42,7 +42,7 @@ impl<G: Ground> Backfill<'_, G> {
             self.ground.can_be_exported(facts).await?;
         }
         if self.wanted.dry_run {
-            return Ok(report::new_exports(&tables, target, out)?);
+            return Ok(report::new_exports(&tables, target, self.wanted, out)?);
         }
         let tail = self.tail().await?;
         let lake = self.lake_of(&tables).await?;

@@ -15,7 +15,7 @@ pub use positions::positions;
 pub use replay::replay;
 pub use schema::schema;
 pub use tail::tail;
-pub use verify::verify;
+pub use verify::{Comparison, verify};
 
 use std::io;
 
