@@ -5,6 +5,8 @@ mod from_s3;
 mod gaps;
 mod kinesis;
 mod live;
+mod new_export;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,6 +17,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
 use crate::harness::churn::{Churn, Service, load};
+use crate::harness::front::Front;
 use crate::harness::servers::DynamoDbLocal;
 use crate::harness::{Ended, Running, Work, files_below, now, rest, show, tools, wait_for};
 
@@ -122,6 +125,14 @@ impl Live {
         Service::dynamodb(server.port).create_table("Items", "NEW_AND_OLD_IMAGES");
         load(server.port, "Items", items);
         Self { server, work, items }
+    }
+
+    /// The same behind a front; what the binary asks of the table goes through that.
+    fn start_behind_front(items: u64, s3: u16) -> (Self, Front) {
+        let mut live = Self::start(items);
+        let front = Front::start(live.server.port, s3);
+        live.work = live.work.set("AWS_ENDPOINT_URL_DYNAMODB", front.endpoint());
+        (live, front)
     }
 
     fn churn(&self, rate: u64, seed: u64) -> Churn {

@@ -27,9 +27,10 @@ pub(super) fn units(bytes: u64) -> u64 {
 /// How long a scan takes: as long as the least of what bounds it says.
 pub(super) fn scan(facts: &TableFacts, read_units: Option<u32>, segments: u32) -> String {
     let wanted = read_units.map(|rate| (u64::from(rate), "--read-units allows".to_owned()));
+    let who = if segments == 1 { "one segment".to_owned() } else { format!("{segments} segments") };
     let of_segments = (
         OF_A_PARTITION * u64::from(segments),
-        format!("DynamoDB gives to {segments} segments, each from one partition at a time (--segments reads more side by side)"),
+        format!("DynamoDB gives to {who}, 3,000 from one partition at a time (--segments reads more side by side)"),
     );
     let (rate, why) = [wanted, Some(of_table(facts)), Some(of_segments)]
         .into_iter()
@@ -99,8 +100,8 @@ mod tests {
             (provisioned(100), Some(1_000), 4, "about 3 hours at the 100 a second that the table has"),
             (provisioned(5_000), Some(1_000), 4, "about 17 minutes at the 1,000 a second that --read-units allows"),
             (Some(ReadCapacity::Limited(500)), None, 4, "about 35 minutes at the 500 a second that the table is limited to"),
-            (None, None, 8, "about 87 seconds at the 12,000 a second that any on-demand table gives"),
-            (None, None, 1, "about 6 minutes at the 3,000 a second that DynamoDB gives to 1 segments"),
+            (None, None, 8, "about 88 seconds at the 12,000 a second that any on-demand table gives"),
+            (None, None, 1, "about 6 minutes at the 3,000 a second that DynamoDB gives to one segment"),
             (None, Some(400), 8, "about 44 minutes at the 400 a second that --read-units allows"),
         ];
         for (capacity, read_units, segments, expected) in cases {
