@@ -139,6 +139,10 @@ struct Backfill<'a, G> {
 
 impl<G: Ground> Backfill<'_, G> {
     async fn run(&self, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
+        if matches!(self.pipeline.source.origin, Origin::File { .. }) && !self.wanted.snapshot_only {
+            let why = "recorded files have no table to follow: land an export of it with --snapshot-only";
+            return Err(BackfillError::Refused(why.to_owned()));
+        }
         match &*self.wanted.exports {
             [] => self.scan(out).await,
             [new] if Target::is_new(new) => self.new_exports(&Target::parse(new)?, out).await,

@@ -15,9 +15,10 @@ const OF_A_PARTITION: u64 = 3_000;
 /// The read units a second that a table paid by request gives from its first day on.
 const OF_A_NEW_TABLE: u64 = 12_000;
 
-/// The bytes of a table, as DynamoDB counts them, that a core lands from export files in a second: benches/README.md has
-/// 184 MB of their JSON, of which DynamoDB counts something more than half.
-const LANDED_BY_A_CORE: u64 = 100_000_000;
+/// What a core lands from export files in a second: benches/README.md has 184 MB of items' JSON, of which DynamoDB counts
+/// something more than half, in 386,000 items.
+const BYTES_OF_A_CORE: u64 = 100_000_000;
+const ITEMS_OF_A_CORE: u64 = 350_000;
 
 /// The read units that a scan of a whole table costs.
 pub(super) fn units(bytes: u64) -> u64 {
@@ -56,15 +57,17 @@ fn of_table(facts: &TableFacts) -> (u64, String) {
     }
 }
 
-/// How long it takes to land an export of so many bytes.
-pub(super) fn landing(bytes: u64, lanes: u32, cores: u32) -> String {
+/// How long it takes to land an export of so many items and bytes.
+pub(super) fn landing(items: u64, bytes: u64, lanes: u32, cores: u32) -> String {
     let at_work = lanes.min(cores).max(1);
-    let time = time(bytes, LANDED_BY_A_CORE * u64::from(at_work));
+    let seconds = bytes.div_ceil(BYTES_OF_A_CORE).max(items.div_ceil(ITEMS_OF_A_CORE));
     let of = if at_work == 1 { "one core".to_owned() } else { format!("{at_work} cores") };
     format!(
-        "{time} to land it with {of}, at the {} MB a second that a core takes from a local disk in our bench: getting the files \
-         from S3 may take longer",
-        LANDED_BY_A_CORE / 1_000_000
+        "{} to land it with {of}, at the {} MB or {} items a second that a core takes from a local disk in our bench: getting \
+         the files from S3 may take longer",
+        time(seconds, at_work.into()),
+        BYTES_OF_A_CORE / 1_000_000,
+        HumanCount(ITEMS_OF_A_CORE)
     )
 }
 
@@ -99,7 +102,12 @@ mod tests {
         let cases = [
             (provisioned(100), Some(1_000), 4, "about 3 hours at the 100 a second that the table has"),
             (provisioned(5_000), Some(1_000), 4, "about 17 minutes at the 1,000 a second that --read-units allows"),
-            (Some(ReadCapacity::Limited(500)), None, 4, "about 35 minutes at the 500 a second that the table is limited to"),
+            (
+                Some(ReadCapacity::Limited(500)),
+                None,
+                4,
+                "about 35 minutes at the 500 a second that the table is limited to",
+            ),
             (None, None, 8, "about 88 seconds at the 12,000 a second that any on-demand table gives"),
             (None, None, 1, "about 6 minutes at the 3,000 a second that DynamoDB gives to one segment"),
             (None, Some(400), 8, "about 44 minutes at the 400 a second that --read-units allows"),
@@ -112,8 +120,14 @@ mod tests {
 
     #[test]
     fn landing_an_export_is_bounded_by_cores_and_lanes() {
-        assert!(landing(40_000_000_000, 8, 2).starts_with("about 3 minutes to land it with 2 cores, at the 100 MB a second"));
-        assert!(landing(40_000_000_000, 1, 2).starts_with("about 7 minutes to land it with one core"));
-        assert!(landing(0, 1, 2).starts_with("about a second to land it"));
+        let told = landing(1_000, 40_000_000_000, 8, 2);
+        assert!(
+            told.starts_with("about 3 minutes to land it with 2 cores, at the 100 MB or 350,000 items a second"),
+            "{told}"
+        );
+        assert!(landing(1_000, 40_000_000_000, 1, 2).starts_with("about 7 minutes to land it with one core"));
+        // Small items: it is not their bytes that take the time.
+        assert!(landing(70_000_000, 1_000, 2, 2).starts_with("about 2 minutes to land it with 2 cores"));
+        assert!(landing(0, 0, 1, 2).starts_with("about a second to land it"));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::tail::Tail;
 use super::{Backfill, BackfillError, Ground, Part, default_lanes, generation, is_fresh, keys, names, report};
+use crate::assembly::AssemblyError;
 use crate::change::TableName;
 use crate::lake::Lake;
 use crate::lake::generation::{Exports, Generation, Method};
@@ -28,7 +29,13 @@ impl<G: Ground> Backfill<'_, G> {
                 self.can_be_followed(&called, &self.ground.table_facts(&called).await?)?;
             }
         }
-        let lake = self.ground.lake_for(&[(table, Vec::new())]).await?;
+        let lake = self.ground.lake_for(&[(table.clone(), Vec::new())]).await.map_err(|error| match error {
+            AssemblyError::Aws(why) if self.wanted.snapshot_only => BackfillError::Refused(format!(
+                "{why}. Or say what would be asked for, and no service is needed: `keys = [\"PARTITION-KEY\", \"SORT-KEY\"]` \
+                 below [lake.tables.{table}] in the pipeline file"
+            )),
+            error => error.into(),
+        })?;
         let generation = self.export_generation(&lake, &exports, tail.as_ref()).await?;
         let part = self.export_part(&lake, generation, exports, tail.is_some()).await?;
         self.land(&lake, std::future::ready(Ok(vec![part])), tail, out).await

@@ -26,7 +26,7 @@ pub(super) fn exports(exports: &[Export], wanted: &Wanted, out: &mut dyn Write) 
             "  {} items in {files} files, {} as billed, no read units, {}",
             HumanCount(manifest.items),
             HumanBytes(manifest.billed_bytes),
-            estimate::landing(manifest.billed_bytes, lanes, cores()),
+            estimate::landing(manifest.items, manifest.billed_bytes, lanes, cores()),
         )?;
     }
     out.flush()
@@ -40,8 +40,8 @@ pub(super) fn new_exports(
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
     for (_, TableFacts { name, items, bytes, .. }) in tables {
+        let time = estimate::landing(*items, *bytes, lanes(wanted), cores());
         let (items, size) = (HumanCount(*items), HumanBytes(*bytes));
-        let time = estimate::landing(*bytes, lanes(wanted), cores());
         writeln!(
             out,
             "Table {name}: about {items} items (DynamoDB counts them every six hours), no read units; an export of {size} to \

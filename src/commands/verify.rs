@@ -9,6 +9,8 @@ mod table;
 use std::io::Write;
 use std::sync::Arc;
 
+use indicatif::HumanCount;
+
 use super::{CommandError, unless_closed};
 use crate::BoxFuture;
 use crate::assembly::Assembly;
@@ -108,9 +110,10 @@ impl Verify<'_> {
         if left > 0 {
             writeln!(out, "and {left} more")?;
         }
+        let items = HumanCount(items);
         match count {
             0 => writeln!(out, "Table {table}: {items} items compared, no differences")?,
-            count => writeln!(out, "Table {table}: {items} items compared, {count} differ")?,
+            count => writeln!(out, "Table {table}: {items} items compared, {} differ", HumanCount(count))?,
         }
         Ok(out.flush()?)
     }

@@ -236,8 +236,8 @@ fn never_enabled(table: &str, region: &str) -> StreamError {
 mod tests {
     use super::*;
     use aws_sdk_dynamodb::types::{
-        AttributeDefinition, KeySchemaElement, OnDemandThroughput, ProvisionedThroughputDescription, StreamSpecification,
-        StreamViewType,
+        AttributeDefinition, KeySchemaElement, OnDemandThroughput, ProvisionedThroughputDescription,
+        StreamSpecification, StreamViewType,
     };
 
     fn key(name: &str, key_type: KeyType) -> KeySchemaElement {

@@ -30,8 +30,7 @@ fn killed_under_writes_the_lake_ends_equal_to_the_table_and_so_does_a_second_bac
         let verdict = live.agrees();
         assert_eq!(verdict["generation"], generation);
         walk(&live.work.path("lake"));
-        let lags =
-            tools().run("lake_lag.py", &["--lake", &live.work.text("lake"), "--table", "Items", "--since", &at]);
+        let lags = tools().run("lake_lag.py", &["--lake", &live.work.text("lake"), "--table", "Items", "--since", &at]);
         show(&format!(
             "backfill {generation} of {items} items in {took:?}, {written} writes beside it, {reached} a second: {verdict}\n\
              seconds from a write to its durable row: {lags}"

@@ -120,13 +120,7 @@ pub fn full(root: &Path, time: &str, files: usize, items: impl Iterator<Item = V
 }
 
 /// The same, with an id of its own.
-pub fn full_with_id(
-    root: &Path,
-    id: &str,
-    time: &str,
-    files: usize,
-    items: impl Iterator<Item = Value>,
-) -> PathBuf {
+pub fn full_with_id(root: &Path, id: &str, time: &str, files: usize, items: impl Iterator<Item = Value>) -> PathBuf {
     let lines = items.map(|item| format!("{{\"Item\":{item}}}"));
     let more = json!({"version": "2020-06-30", "exportTime": time});
     write(root, id, &format!("AWSDynamoDB/{id}/data"), files, lines, more)
