@@ -9,6 +9,7 @@ use watershed::source::export::manifest::md5_base64;
 use super::check;
 use crate::harness::exports::{Invented, full, incremental, record, upload};
 use crate::harness::lake::walk;
+use crate::harness::proxy::Proxy;
 use crate::harness::servers::MiniStack;
 use crate::harness::{LIMIT, Work, files_below, http, queues, wait_for};
 
@@ -158,6 +159,29 @@ fn what_is_wrong_in_s3_is_told_and_the_backfill_goes_on_where_it_was() {
     assert!(said.contains("generation 1 is complete, 900 items"), "{said}");
     let verdict = bucket.has(invented.before());
     assert_eq!((&verdict["rows"], &verdict["generation"]), (&900.into(), &1.into()));
+}
+
+#[test]
+fn an_export_whose_bucket_is_away_for_a_while_lands_when_it_is_back() {
+    let mut bucket = Bucket::new();
+    let proxy = Proxy::start(bucket.s3.port, 1);
+    bucket.work = bucket.work.set("AWS_ENDPOINT_URL_S3", proxy.endpoint());
+    let invented = Invented { items: 300, seed: 6 };
+    let root = bucket.work.path("exports");
+    let export = full(&root, "2026-11-20T10:00:00.622Z", 2, invented.before());
+    upload(&root, bucket.s3.port, BUCKET, "of");
+    proxy.exports_away(true);
+    let uri = format!("s3://{BUCKET}/of/{}", layout(&export).0);
+    let mut running = bucket.work.spawn(&["backfill", "exported.toml", "--snapshot-only", "--export", &uri]);
+    // The client asks three times by itself.
+    wait_for("refusals", LIMIT, || {
+        assert!(running.is_running(), "{}", running.log());
+        (proxy.refused() > 8).then_some(())
+    });
+    proxy.exports_away(false);
+    let said = running.wait().expect(0).stdout;
+    assert!(said.contains("generation 1 is complete, 300 items"), "{said}");
+    bucket.has(invented.before());
 }
 
 #[test]

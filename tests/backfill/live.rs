@@ -103,7 +103,10 @@ fn what_can_not_be_backfilled_is_told() {
         assert_eq!(ended.errors().len(), 1, "{}", ended.stderr);
     };
     let told = live.work.run(&["backfill", "live.toml", "--dry-run", "--read-units", "5"]).expect(0).stdout;
-    assert!(told.contains("Table Items: about 30 items") && told.contains("at 5 a second"), "{told}");
+    assert!(told.contains("Table Items: about 30 items"), "{told}");
+    assert!(told.contains("at the 5 a second that --read-units allows"), "{told}");
+    let told = live.work.run(&["backfill", "live.toml", "--dry-run"]).expect(0).stdout;
+    assert!(told.contains("about a second at the 12,000 a second that any on-demand table gives"), "{told}");
     assert!(!live.work.path("lake").exists() && !live.work.path("state").exists());
     live.work.write("other.toml", LIVE.replace("ROWS", "10").replace("\"Items\"", "\"Nowhere\""));
     fails(&["backfill", "other.toml"], "there is no table Nowhere");

@@ -98,3 +98,88 @@ fn item(record: &Record, keys: &[String]) -> Result<Item, CommandError> {
         .map_err(|error| CommandError::Source(format!("an item of the scan is no JSON: {error}")))?;
     Ok(Item { key: canonical::key(&item, keys), digest: digest(&canonical::text(&item)) })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::BoxFuture;
+    use crate::commands::verify::FromTheBeginning;
+    use crate::source::scan::{ScanOf, TablePages};
+    use crate::source::{StreamError, StreamIdentity, list_all};
+
+    /// Two pages of two items in each segment; each takes a second.
+    struct Slow {
+        clock: Clock,
+        now: AtomicUsize,
+        most: AtomicUsize,
+        /// The segment that is not there.
+        broken: Option<i32>,
+    }
+
+    impl TablePages for Slow {
+        fn page<'a>(
+            &'a self,
+            _of: &'a ScanOf,
+            segment: i32,
+            behind: Option<&'a str>,
+            _limit: Option<i32>,
+        ) -> BoxFuture<'a, Result<Bytes, StreamError>> {
+            Box::pin(async move {
+                self.most.fetch_max(self.now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                self.clock.sleep(Duration::from_secs(1)).await;
+                self.now.fetch_sub(1, Ordering::Relaxed);
+                if self.broken == Some(segment) {
+                    return Err(StreamError::Fatal("the table is gone".to_owned()));
+                }
+                let (page, more) = match behind {
+                    None => (0, r#","LastEvaluatedKey":{"Id":{"S":"1"}}"#),
+                    Some(_) => (1, ""),
+                };
+                let item = |at| format!(r#"{{"Id":{{"S":"{segment}-{page}-{at}"}}}}"#);
+                Ok(format!(r#"{{"Items":[{},{}]{more}}}"#, item(0), item(1)).into())
+            })
+        }
+    }
+
+    /// The keys that are read of 20 segments, and how many pages were asked for at a time.
+    async fn read(broken: Option<i32>, at_once: usize) -> (Result<Vec<String>, CommandError>, usize) {
+        let clock = Clock::simulated(1, 1_795_165_200_000_000);
+        let slow = Arc::new(Slow { clock: clock.clone(), now: AtomicUsize::new(0), most: AtomicUsize::new(0), broken });
+        let identity = StreamIdentity { id: "verify:T".into(), table: Some("T".into()), origin: None };
+        let of = ScanOf { table: "T".into(), segments: 20, began_at: 0, read_units: None };
+        let scan = ScanStream::new(slow.clone(), identity, of, "verify", Arc::new(FromTheBeginning), clock.clone());
+        let shards = list_all(&*scan).await.unwrap().shards.into_iter().map(|shard| shard.id).collect();
+        let table = Table { scan, clock, keys: ["Id".to_owned()].into() };
+        let mut pages = table.read(shards, at_once);
+        let mut keys = Vec::new();
+        let found = loop {
+            match pages.next().await {
+                Some(Ok(page)) => keys.extend(page.into_iter().map(|item| item.key)),
+                Some(Err(error)) => break Err(error),
+                None => break Ok(keys),
+            }
+        };
+        (found, slow.most.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_segments_are_read_side_by_side_and_every_item_comes_once() {
+        for at_once in [1, 3, 16] {
+            let (keys, most) = read(None, at_once).await;
+            let mut keys = keys.unwrap();
+            keys.sort();
+            keys.dedup();
+            assert_eq!((keys.len(), most), (80, at_once));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_segment_that_can_not_be_read_is_told() {
+        assert!(read(Some(13), 4).await.0.unwrap_err().to_string().contains("the table is gone"));
+    }
+}
