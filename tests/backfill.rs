@@ -146,11 +146,37 @@ impl Live {
         ["backfill", pipeline, "--segments", "3", "--read-units", units]
     }
 
-    /// Backfills while `kills` kills come, and answers what was said in the end.
+    /// Backfills while `kills` kills come, and answers what was said in the end. A third of them come soon after a start, the
+    /// others anywhere between the first item and the last.
     fn backfill(&self, pipeline: &str, kills: u64, seed: u64) -> String {
         let units = &mut String::new();
         let arguments = self.arguments(pipeline, units);
-        killed(&self.work, &arguments, kills, seed, |path| path.starts_with("backfill-"))
+        let (lake, mut rows, mut random) = (self.work.path("lake"), Rows::default(), StdRng::seed_from_u64(seed));
+        let before = rows.of(&lake, "backfill-");
+        // Items are deleted before they are read, so that there are fewer in the end.
+        let mut places: Vec<u64> = (0..kills).map(|_| random.random_range(0..self.items * 3 / 4)).collect();
+        places.sort_unstable();
+        let (mut made, mut said) = (0, None);
+        for place in places {
+            let mut running = self.work.spawn(&arguments);
+            if random.random_bool(0.3) {
+                rest(Duration::from_millis(random.random_range(0..400)));
+            } else {
+                while running.is_running() && rows.of(&lake, "backfill-") - before < place {
+                    rest(Duration::from_millis(10));
+                }
+                rest(Duration::from_millis(random.random_range(0..40)));
+            }
+            let over = running.kill();
+            if over.code.is_some() {
+                said = Some(over.expect(0).stdout);
+                break;
+            }
+            made += 1;
+        }
+        assert!(made * 2 >= kills, "it was over when it had been killed {made} times of {kills}");
+        show(&format!("killed {made} times"));
+        said.unwrap_or_else(|| ended(self.work.spawn(&arguments)).expect(0).stdout)
     }
 
     /// Backfills, and kills it when half of the items of this generation are in the lake.

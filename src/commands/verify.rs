@@ -66,8 +66,9 @@ pub async fn verify(
     match differences {
         0 => Ok(()),
         count => Err(CommandError::Source(format!(
-            "{count} items differ between table and lake. While the table is written, changes on their way differ: look again \
-             when the tail has caught up (`watershed positions`)"
+            "{} items differ between table and lake. While the table is written, changes on their way differ: look again \
+             when the tail has caught up (`watershed positions`)",
+            HumanCount(count)
         ))),
     }
 }
@@ -84,7 +85,7 @@ impl Verify<'_> {
     async fn run(&self, out: &mut dyn Write) -> Result<u64, CommandError> {
         let table = &self.facts.name;
         let keys: Vec<String> = self.facts.keys.iter().map(|key| key.name.clone()).collect();
-        let lake = self.assembly.lake_for(&[(table.clone(), keys.clone())]).await?;
+        let lake = self.assembly.lake_to_look_at(&[(table.clone(), keys.clone())]).await?;
         let mut parts = Parts::new(self.assembly.order())?;
         let items = self.read_table(table, &keys, &mut parts).await?;
         let mut failed = Ok(());
@@ -108,7 +109,7 @@ impl Verify<'_> {
         }
         let left = count - told.named.len() as u64;
         if left > 0 {
-            writeln!(out, "and {left} more")?;
+            writeln!(out, "and {} more", HumanCount(left))?;
         }
         let items = HumanCount(items);
         match count {

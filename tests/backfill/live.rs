@@ -107,6 +107,7 @@ fn what_can_not_be_backfilled_is_told() {
     assert!(told.contains("at the 5 a second that --read-units allows"), "{told}");
     let told = live.work.run(&["backfill", "live.toml", "--dry-run"]).expect(0).stdout;
     assert!(told.contains("about a second at the 12,000 a second that any on-demand table gives"), "{told}");
+    fails(&["verify", "live.toml"], "there is no lake at lake: `watershed run` and `watershed backfill` make one");
     assert!(!live.work.path("lake").exists() && !live.work.path("state").exists());
     live.work.write("other.toml", LIVE.replace("ROWS", "10").replace("\"Items\"", "\"Nowhere\""));
     fails(&["backfill", "other.toml"], "there is no table Nowhere");
