@@ -156,7 +156,7 @@ impl<'a> Assembly<'a> {
     /// The lake, only to look at, for tables whose keys are known. Nothing is written, and no folder made.
     pub async fn lake_to_look_at(&self, tables: &[(TableName, Vec<String>)]) -> Result<Arc<Lake>, AssemblyError> {
         if let LakePath::Folder(folder) = &self.pipeline.lake.path
-            && !folder.is_dir()
+            && !folder.join("_watershed").is_dir()
         {
             return Err(LakeError::Missing(folder.display().to_string()).into());
         }

@@ -176,7 +176,7 @@ fn an_export_whose_bucket_is_away_for_a_while_lands_when_it_is_back() {
     // The client asks three times by itself.
     wait_for("refusals", LIMIT, || {
         assert!(running.is_running(), "{}", running.log());
-        (proxy.refused() > 8).then_some(())
+        (proxy.refused() > 6).then_some(())
     });
     proxy.exports_away(false);
     let said = running.wait().expect(0).stdout;
