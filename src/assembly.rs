@@ -119,12 +119,16 @@ impl<'a> Assembly<'a> {
     }
 
     async fn open_store(&self) -> Result<Arc<dyn ObjectStore>, AssemblyError> {
-        let store: Arc<dyn ObjectStore> = match &self.pipeline.lake.path {
-            LakePath::Folder(folder) => Arc::new(FolderStore::open(folder, &self.clock).await?),
-            LakePath::S3 { bucket, prefix } => Arc::new(S3Store::new(self.aws().await?.s3().clone(), bucket, prefix)),
-        };
+        let store = self.unproven_store().await?;
         probe(&*store, &self.clock).await?;
         Ok(store)
+    }
+
+    async fn unproven_store(&self) -> Result<Arc<dyn ObjectStore>, AssemblyError> {
+        Ok(match &self.pipeline.lake.path {
+            LakePath::Folder(folder) => Arc::new(FolderStore::open(folder, &self.clock).await?),
+            LakePath::S3 { bucket, prefix } => Arc::new(S3Store::new(self.aws().await?.s3().clone(), bucket, prefix)),
+        })
     }
 
     /// The lake, opened.
@@ -147,6 +151,18 @@ impl<'a> Assembly<'a> {
         let known = tables.iter().map(|(table, keys)| (&**table, keys.clone())).collect();
         let settings = self.settings(known, true).await?;
         Ok(Lake::open(store, self.clock.clone(), settings).await?)
+    }
+
+    /// The lake, only to look at, for tables whose keys are known. Nothing is written, and no folder made.
+    pub async fn lake_to_look_at(&self, tables: &[(TableName, Vec<String>)]) -> Result<Arc<Lake>, AssemblyError> {
+        if let LakePath::Folder(folder) = &self.pipeline.lake.path
+            && !folder.join("_watershed").is_dir()
+        {
+            return Err(LakeError::Missing(folder.display().to_string()).into());
+        }
+        let known = tables.iter().map(|(table, keys)| (&**table, keys.clone())).collect();
+        let (store, settings) = (self.unproven_store().await?, self.settings(known, true).await?);
+        Ok(Lake::look_at(store, self.clock.clone(), settings).await?)
     }
 
     /// The tables whose items a backfill reads, each with what it is called to the service.

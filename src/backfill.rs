@@ -7,6 +7,7 @@
 //!
 //! Why lake and table agree afterwards is proved in `ARCHITECTURE.md`.
 
+mod estimate;
 mod exports;
 mod generation;
 mod ground;
@@ -32,7 +33,7 @@ use crate::lake::{Lake, LakeError};
 use crate::pipeline::spec::{Origin, Pipeline};
 use crate::signal::told_to_stop;
 use crate::source::export::{ExportError, Target};
-use crate::source::scan::{ScanOf, ScanStream};
+use crate::source::scan::{ScanOf, ScanStream, default_segments};
 use crate::source::{StreamApi, StreamError, StreamIdentity, TableFacts};
 use crate::telemetry::Metrics;
 pub(crate) use ground::Ground;
@@ -138,6 +139,10 @@ struct Backfill<'a, G> {
 
 impl<G: Ground> Backfill<'_, G> {
     async fn run(&self, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
+        if matches!(self.pipeline.source.origin, Origin::File { .. }) && !self.wanted.snapshot_only {
+            let why = "recorded files have no table to follow: land an export of it with --snapshot-only";
+            return Err(BackfillError::Refused(why.to_owned()));
+        }
         match &*self.wanted.exports {
             [] => self.scan(out).await,
             [new] if Target::is_new(new) => self.new_exports(&Target::parse(new)?, out).await,
@@ -359,14 +364,14 @@ async fn is_fresh(tail: Option<&Tail>, lake: &Lake, table: &TableName) -> Result
     }
 }
 
-/// As many lanes as there are cores, up to eight.
-fn default_lanes() -> u32 {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8) as u32)
+/// The cores of this machine.
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().try_into().unwrap_or(u32::MAX))
 }
 
-/// A segment for each 2 GB, and a few on small tables, which have few partitions.
-fn default_segments(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(2 << 30)).unwrap_or(u32::MAX).clamp(4, 64)
+/// As many lanes as there are cores, up to eight.
+fn default_lanes() -> u32 {
+    cores().min(8)
 }
 
 /// What names a generation's stream, and what its shards' names begin with.

@@ -247,6 +247,7 @@ pub enum Command {
         after_long_help = concat!(
             "Examples:\n",
             "  watershed verify forum.toml\n",
+            "  watershed verify forum.toml --segments 16\n",
             "  watershed verify forum.toml --sample 10000 --read-units 100\n\n",
             "Exit codes:\n",
             "  0  no item differs\n",
@@ -261,6 +262,9 @@ pub enum Command {
         /// Compare about so many items of each table, picked at random, and not those that only the lake has
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         sample: Option<u64>,
+        /// Into how many segments a whole table is divided, of which up to 16 are read side by side
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000), conflicts_with = "sample")]
+        segments: Option<u32>,
         /// The most read units a second that are taken of a table
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         read_units: Option<u32>,
@@ -352,7 +356,7 @@ mod tests {
             ("watershed positions a.toml", Command::Positions { pipeline: pipeline.clone() }),
             (
                 "watershed verify a.toml --sample 9",
-                Command::Verify { pipeline: pipeline.clone(), sample: Some(9), read_units: None },
+                Command::Verify { pipeline: pipeline.clone(), sample: Some(9), segments: None, read_units: None },
             ),
             ("watershed replay a.toml hook/x", Command::Replay { pipeline, letters: "hook/x".into() }),
         ];

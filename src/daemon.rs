@@ -148,7 +148,11 @@ pub async fn run_with(
     // Where `log` handlers write their lines, programs read: people read elsewhere.
     let for_programs = pipeline.handlers.iter().any(|handler| handler.target == Target::Log);
     let out = if for_programs { &mut std::io::stderr() as &mut dyn Write } else { out };
-    write_summary(pipeline, &totals.counts(), out)?;
+    let counts = totals.counts();
+    // That nothing is new can't be said where it failed before it had read anything.
+    if ended.is_ok() || !is_nothing(&counts) {
+        write_summary(pipeline, &counts, out)?;
+    }
     ended
 }
 
@@ -208,10 +212,14 @@ async fn show_progress(totals: &Arc<Totals>, clock: &Clock) {
     }
 }
 
+fn is_nothing(counts: &Counts) -> bool {
+    counts.rows.is_empty() && counts.undecodable == 0
+}
+
 /// What this run did: changes by table and operation, files, where they are, and a first query.
 fn write_summary(pipeline: &Pipeline, counts: &Counts, out: &mut dyn Write) -> std::io::Result<()> {
     let lake = pipeline.lake.path.to_string();
-    if counts.rows.is_empty() && counts.undecodable == 0 {
+    if is_nothing(counts) {
         writeln!(out, "Nothing new: everything the source has is in {lake}.")?;
     } else {
         write_table(counts, out)?;
@@ -230,7 +238,11 @@ fn write_summary(pipeline: &Pipeline, counts: &Counts, out: &mut dyn Write) -> s
         writeln!(out, "{} values did not fit their column exactly; they are in `_rest`", counts.to_rest)?;
     }
     if counts.gaps > 0 {
-        writeln!(out, "{} gaps: records were lost in the source; the lake's ranges mark where", counts.gaps)?;
+        writeln!(
+            out,
+            "{} gaps: records were lost in the source; the lake's ranges mark where, and a backfill repairs it",
+            counts.gaps
+        )?;
     }
     let table = counts.rows.iter().max_by_key(|(_, rows)| **rows).map(|((table, _), _)| table.to_string());
     if let Some(table) = table.or_else(|| first_table(&pipeline.source.origin)) {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use watershed::backfill::{self, Wanted};
 use watershed::cli::{Cli, Command, EXIT_DONE, EXIT_FAILED, EXIT_WRONG, LogFormat};
+use watershed::commands::Comparison;
 use watershed::lambda::{self, LambdaError};
 use watershed::pipeline::{self, Pipeline};
 use watershed::{commands, daemon, iam, telemetry};
@@ -54,8 +55,8 @@ fn execute(command: Command) -> u8 {
         Command::Positions { pipeline } => with_pipeline(&pipeline, |pipeline, runtime| {
             runtime.block_on(commands::positions(pipeline, &mut out, &mut std::io::stderr()))
         }),
-        Command::Verify { pipeline, sample, read_units } => with_pipeline(&pipeline, |pipeline, runtime| {
-            runtime.block_on(commands::verify(pipeline, sample, read_units, &mut out))
+        Command::Verify { pipeline, sample, segments, read_units } => with_pipeline(&pipeline, |pipeline, runtime| {
+            runtime.block_on(commands::verify(pipeline, Comparison { sample, segments, read_units }, &mut out))
         }),
         Command::Replay { pipeline, letters } => with_pipeline(&pipeline, |pipeline, runtime| {
             runtime.block_on(commands::replay(pipeline, &letters, &mut out, &mut std::io::stderr()))

@@ -5,7 +5,10 @@ mod from_s3;
 mod gaps;
 mod kinesis;
 mod live;
+mod new_export;
+mod turns;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,8 +17,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
 use crate::harness::churn::{Churn, Service, load};
+use crate::harness::front::Front;
 use crate::harness::servers::DynamoDbLocal;
-use crate::harness::{Ended, Running, Work, files_below, rest, show, tools, wait_for};
+use crate::harness::{Ended, Running, Work, files_below, now, rest, show, tools, wait_for};
 
 /// What the lake's latest state is, held against items or a live table.
 #[track_caller]
@@ -58,10 +62,37 @@ fn killed(work: &Work, arguments: &[&str], kills: u64, seed: u64, counts: impl F
     }
 }
 
-/// Waits for the end of a run, for as long as hundreds of thousands of items may take.
+/// How long hundreds of thousands of items may take.
+const LONG: Duration = Duration::from_secs(3_600);
+
+/// Waits for the end of a run.
 fn ended(mut running: Running) -> Ended {
-    wait_for("the end", Duration::from_secs(3_600), || (!running.is_running()).then_some(()));
+    wait_for("the end", LONG, || (!running.is_running()).then_some(()));
     running.wait()
+}
+
+/// Counts the rows of the chains whose names begin in a certain way.
+#[derive(Default)]
+struct Rows {
+    /// Of each range that was seen: a range never changes.
+    seen: BTreeMap<String, u64>,
+}
+
+impl Rows {
+    fn of(&mut self, lake: &Path, chains: &str) -> u64 {
+        let ranges = lake.join("_watershed/ranges");
+        for (path, _) in files_below(&ranges).into_iter().filter(|(path, _)| path.starts_with(chains)) {
+            let read = || -> Option<u64> {
+                let range: Value = serde_json::from_slice(&std::fs::read(ranges.join(&path)).ok()?).ok()?;
+                range["rows"].as_u64()
+            };
+            // A temporary file may be gone again.
+            if let Some(rows) = self.seen.get(&path).copied().or_else(read) {
+                self.seen.insert(path, rows);
+            }
+        }
+        self.seen.values().sum()
+    }
 }
 
 /// A table in DynamoDB Local, as the churn writes it.
@@ -86,7 +117,7 @@ struct Live {
 
 impl Live {
     fn start(items: u64) -> Self {
-        let server = DynamoDbLocal::start();
+        let server = if items < 20_000 { DynamoDbLocal::start() } else { DynamoDbLocal::start_for_long() };
         let work = Work::new()
             .set("AWS_ENDPOINT_URL_DYNAMODB", server.endpoint())
             .set("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", server.endpoint());
@@ -96,16 +127,72 @@ impl Live {
         Self { server, work, items }
     }
 
+    /// The same behind a front; what the binary asks of the table goes through that.
+    fn start_behind_front(items: u64, s3: u16) -> (Self, Front) {
+        let mut live = Self::start(items);
+        let front = Front::start(live.server.port, s3);
+        live.work = live.work.set("AWS_ENDPOINT_URL_DYNAMODB", front.endpoint());
+        (live, front)
+    }
+
     fn churn(&self, rate: u64, seed: u64) -> Churn {
         Churn::start(self.server.port, "Items", self.items, rate, seed)
     }
 
-    /// Backfills while `kills` kills come, and answers what was said in the end.
+    /// What a backfill is started with. So slow that kills come before its end, and that a large table is written for
+    /// minutes meanwhile: an item takes about a sixteenth of a unit.
+    fn arguments<'a>(&self, pipeline: &'a str, units: &'a mut String) -> [&'a str; 6] {
+        *units = number("WATERSHED_BACKFILL_UNITS", (self.items / 2_000).max(20)).to_string();
+        ["backfill", pipeline, "--segments", "3", "--read-units", units]
+    }
+
+    /// Backfills while `kills` kills come, and answers what was said in the end. A third of them come soon after a start, the
+    /// others anywhere between the first item and the last.
     fn backfill(&self, pipeline: &str, kills: u64, seed: u64) -> String {
-        // So slow that kills come before the end.
-        let units = (self.items / 80).max(20).to_string();
-        let arguments = ["backfill", pipeline, "--segments", "3", "--read-units", &units];
-        killed(&self.work, &arguments, kills, seed, |path| path.starts_with("backfill-"))
+        let units = &mut String::new();
+        let arguments = self.arguments(pipeline, units);
+        let (lake, mut rows, mut random) = (self.work.path("lake"), Rows::default(), StdRng::seed_from_u64(seed));
+        let before = rows.of(&lake, "backfill-");
+        // Items are deleted before they are read, so that there are fewer in the end.
+        let mut places: Vec<u64> = (0..kills).map(|_| random.random_range(0..self.items * 3 / 4)).collect();
+        places.sort_unstable();
+        let (mut made, mut said) = (0, None);
+        for place in places {
+            let mut running = self.work.spawn(&arguments);
+            if random.random_bool(0.3) {
+                rest(Duration::from_millis(random.random_range(0..400)));
+            } else {
+                while running.is_running() && rows.of(&lake, "backfill-") - before < place {
+                    rest(Duration::from_millis(10));
+                }
+                rest(Duration::from_millis(random.random_range(0..40)));
+            }
+            let over = running.kill();
+            if over.code.is_some() {
+                said = Some(over.expect(0).stdout);
+                break;
+            }
+            made += 1;
+        }
+        assert!(made * 2 >= kills, "it was over when it had been killed {made} times of {kills}");
+        show(&format!("killed {made} times"));
+        said.unwrap_or_else(|| ended(self.work.spawn(&arguments)).expect(0).stdout)
+    }
+
+    /// Backfills, and kills it when half of the items of this generation are in the lake.
+    fn backfill_killed_half_way(&self, pipeline: &str, generation: u64) -> String {
+        let units = &mut String::new();
+        let arguments = self.arguments(pipeline, units);
+        let mut running = self.work.spawn(&arguments);
+        let (chains, since, mut rows) = (format!("backfill-{generation}-"), now(), Rows::default());
+        let landed = wait_for("half of the items", LONG, || {
+            assert!(running.is_running(), "it was over before it could be killed: {}", running.log());
+            let landed = rows.of(&self.work.path("lake"), &chains);
+            (landed >= self.items / 2).then_some(landed)
+        });
+        running.kill();
+        show(&format!("killed when it had landed {landed} items, after {:?}", since.elapsed()));
+        ended(self.work.spawn(&arguments)).expect(0).stdout
     }
 
     fn items(&self) -> Vec<Value> {

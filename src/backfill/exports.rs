@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::tail::Tail;
 use super::{Backfill, BackfillError, Ground, Part, default_lanes, generation, is_fresh, keys, names, report};
+use crate::assembly::AssemblyError;
 use crate::change::TableName;
 use crate::lake::Lake;
 use crate::lake::generation::{Exports, Generation, Method};
@@ -19,7 +20,7 @@ impl<G: Ground> Backfill<'_, G> {
     pub(super) async fn export(&self, out: &mut (dyn Write + Send)) -> Result<(), BackfillError> {
         let exports = self.exports().await?;
         if self.wanted.dry_run {
-            return Ok(report::exports(&exports, out)?);
+            return Ok(report::exports(&exports, self.wanted, out)?);
         }
         let table = TableName::from(exports.first().map_or("", |export| &*export.manifest.table));
         let tail = self.tail().await?;
@@ -28,7 +29,13 @@ impl<G: Ground> Backfill<'_, G> {
                 self.can_be_followed(&called, &self.ground.table_facts(&called).await?)?;
             }
         }
-        let lake = self.ground.lake_for(&[(table, Vec::new())]).await?;
+        let lake = self.ground.lake_for(&[(table.clone(), Vec::new())]).await.map_err(|error| match error {
+            AssemblyError::Aws(why) if self.wanted.snapshot_only => BackfillError::Refused(format!(
+                "{why}. Or say what would be asked for, and no service is needed: `keys = [\"PARTITION-KEY\", \"SORT-KEY\"]` \
+                 below [lake.tables.{table}] in the pipeline file"
+            )),
+            error => error.into(),
+        })?;
         let generation = self.export_generation(&lake, &exports, tail.as_ref()).await?;
         let part = self.export_part(&lake, generation, exports, tail.is_some()).await?;
         self.land(&lake, std::future::ready(Ok(vec![part])), tail, out).await
@@ -42,7 +49,7 @@ impl<G: Ground> Backfill<'_, G> {
             self.ground.can_be_exported(facts).await?;
         }
         if self.wanted.dry_run {
-            return Ok(report::new_exports(&tables, target, out)?);
+            return Ok(report::new_exports(&tables, target, self.wanted, out)?);
         }
         let tail = self.tail().await?;
         let lake = self.lake_of(&tables).await?;

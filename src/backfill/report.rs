@@ -2,30 +2,31 @@
 
 use std::io::Write;
 
-use std::time::Duration;
+use indicatif::{HumanBytes, HumanCount};
 
-use indicatif::{HumanBytes, HumanCount, HumanDuration};
-
-use super::{Part, Wanted};
+use super::{Part, Wanted, cores, default_lanes, estimate};
 use crate::lake::{Landed, rfc3339};
 use crate::pipeline::spec::Pipeline;
 use crate::source::TableFacts;
 use crate::source::export::{Export, Target, Window};
+use crate::source::scan::default_segments;
 
 /// `--dry-run` of exports.
-pub(super) fn exports(exports: &[Export], out: &mut dyn Write) -> std::io::Result<()> {
+pub(super) fn exports(exports: &[Export], wanted: &Wanted, out: &mut dyn Write) -> std::io::Result<()> {
     for Export { place, manifest } in exports {
         let window = match manifest.window {
             Window::Full(at) => format!("all items as of {}", rfc3339(at)),
             Window::Incremental { from, to, .. } => format!("what changed from {} to {}", rfc3339(from), rfc3339(to)),
         };
         writeln!(out, "{place}: table {}, {window}", manifest.table)?;
+        let files = manifest.files.len();
+        let lanes = lanes(wanted).min(files.try_into().unwrap_or(u32::MAX));
         writeln!(
             out,
-            "  {} items in {} files, {} as billed, no read units",
+            "  {} items in {files} files, {} as billed, no read units, {}",
             HumanCount(manifest.items),
-            manifest.files.len(),
             HumanBytes(manifest.billed_bytes),
+            estimate::landing(manifest.items, manifest.billed_bytes, lanes, cores()),
         )?;
     }
     out.flush()
@@ -35,43 +36,39 @@ pub(super) fn exports(exports: &[Export], out: &mut dyn Write) -> std::io::Resul
 pub(super) fn new_exports(
     tables: &[(String, TableFacts)],
     Target { bucket, prefix }: &Target,
+    wanted: &Wanted,
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
     for (_, TableFacts { name, items, bytes, .. }) in tables {
+        let time = estimate::landing(*items, *bytes, lanes(wanted), cores());
         let (items, size) = (HumanCount(*items), HumanBytes(*bytes));
         writeln!(
             out,
             "Table {name}: about {items} items (DynamoDB counts them every six hours), no read units; an export of {size} to \
-             s3://{bucket}/{prefix}, which DynamoDB bills by size"
+             s3://{bucket}/{prefix}, which DynamoDB bills by size, and does not say how long it will take to make; then {time}"
         )?;
     }
     out.flush()
 }
 
-/// What 4 KB of a table cost to read consistently: one read unit.
-const UNIT_BYTES: u64 = 4096;
-
 /// `--dry-run` of scans.
 pub(super) fn scans(tables: &[(String, TableFacts)], wanted: &Wanted, out: &mut dyn Write) -> std::io::Result<()> {
-    for (_, TableFacts { name, items, bytes, read_capacity, .. }) in tables {
-        let units = bytes.div_ceil(UNIT_BYTES);
+    for (_, facts @ TableFacts { name, items, bytes, .. }) in tables {
+        let units = estimate::units(*bytes);
         let (items, size, cost) = (HumanCount(*items), HumanBytes(*bytes), HumanCount(units));
-        let time = |rate: u32| HumanDuration(Duration::from_secs(units.div_ceil(u64::from(rate))));
-        write!(
+        let segments = wanted.segments.unwrap_or_else(|| default_segments(*bytes));
+        let time = estimate::scan(facts, wanted.read_units, segments);
+        writeln!(
             out,
-            "Table {name}: about {items} items, {size} (DynamoDB counts them every six hours), {cost} read units"
+            "Table {name}: about {items} items, {size} (DynamoDB counts them every six hours), {cost} read units, {time}"
         )?;
-        match (wanted.read_units, *read_capacity) {
-            (Some(rate), _) => writeln!(out, ", {} at {rate} a second", time(rate))?,
-            (None, Some(rate)) => writeln!(
-                out,
-                ", {} at the {rate} a second that the table has: --read-units leaves some of them to others",
-                time(rate)
-            )?,
-            (None, None) => writeln!(out, ", as fast as the table allows: --read-units bounds it")?,
-        }
     }
     out.flush()
+}
+
+/// In how many lanes export files are read, if there are so many.
+fn lanes(wanted: &Wanted) -> u32 {
+    wanted.segments.unwrap_or_else(default_lanes)
 }
 
 /// What is in the lake in the end.
@@ -96,33 +93,4 @@ pub(super) fn landed(
         }
     }
     out.flush()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dry_run_tells_items_size_cost_and_time() {
-        let facts = |read_capacity| TableFacts {
-            name: "Reply".into(),
-            arn: String::new(),
-            keys: Vec::new(),
-            stream: None,
-            items: 2_000_000,
-            bytes: 4 << 30,
-            read_capacity,
-            view_type: None,
-        };
-        let told = |capacity, read_units| {
-            let (mut out, wanted) = (Vec::new(), Wanted { read_units, ..Wanted::default() });
-            scans(&[("Reply".to_owned(), facts(capacity))], &wanted, &mut out).unwrap();
-            String::from_utf8(out).unwrap()
-        };
-        let all =
-            "Table Reply: about 2,000,000 items, 4.00 GiB (DynamoDB counts them every six hours), 1,048,576 read units";
-        assert_eq!(told(None, None), format!("{all}, as fast as the table allows: --read-units bounds it\n"));
-        assert_eq!(told(Some(100), Some(1_000)), format!("{all}, 17 minutes at 1000 a second\n"));
-        assert!(told(Some(100), None).starts_with(&format!("{all}, 3 hours at the 100 a second that the table has")));
-    }
 }

@@ -53,10 +53,6 @@ impl Tail {
     pub(super) async fn find(ground: &impl Ground) -> Result<Self, BackfillError> {
         let finder = ground.finder().await?;
         let streams = patiently(ground.clock(), || finder.streams()).await?;
-        if streams.iter().any(|stream| stream.pace().finite) {
-            let why = "recorded files have no table to follow: land an export of it with --snapshot-only";
-            return Err(BackfillError::Refused(why.to_owned()));
-        }
         let own = match ground.state().await {
             Ok(state) => Some(state),
             Err(AssemblyError::State(StateError::Held(by))) => {

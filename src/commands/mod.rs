@@ -1,6 +1,6 @@
 //! The commands that only look: what comes ([`tail`]), which columns it would get ([`schema`]), how far it has come
-//! ([`positions`]). None of them writes to the state or the lake. [`replay`] sends dead letters again, [`verify`] compares the lake with the
-//! live table.
+//! ([`positions`]), whether the lake agrees with the live table ([`verify`]). None of them writes to the state or the lake.
+//! [`replay`] sends dead letters again.
 
 mod change;
 mod follow;
@@ -15,7 +15,7 @@ pub use positions::positions;
 pub use replay::replay;
 pub use schema::schema;
 pub use tail::tail;
-pub use verify::verify;
+pub use verify::{Comparison, verify};
 
 use std::io;
 

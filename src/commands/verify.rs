@@ -4,11 +4,12 @@
 //! the table's size.
 
 mod parts;
+mod table;
 
 use std::io::Write;
 use std::sync::Arc;
 
-use serde_json::Value;
+use indicatif::HumanCount;
 
 use super::{CommandError, unless_closed};
 use crate::BoxFuture;
@@ -17,22 +18,29 @@ use crate::change::{ShardId, TableName};
 use crate::clock::Clock;
 use crate::lake::latest::canonical;
 use crate::pipeline::Pipeline;
-use crate::source::reader::{Read, ReadError, ShardReader};
-use crate::source::scan::{LastKeys, ScanOf, ScanStream};
-use crate::source::{ReadFrom, StreamError, StreamIdentity, TableFacts, list_all};
-use parts::{Difference, Parts};
+use crate::source::scan::{self, LastKeys, ScanOf};
+use crate::source::{StreamError, StreamIdentity, TableFacts, list_all};
+use parts::{Difference, Parts, Told, digest};
+use table::{Item, Table};
 
-/// How many segments a whole table is read in: one after the other.
-const SEGMENTS: u32 = 1;
+/// The most segments of a whole table that are read side by side.
+const AT_ONCE: usize = 16;
 
-/// The most differences that are named.
-const NAMED: usize = 1_000;
+/// What is to be compared, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// About how many items; `None`: all.
+    pub sample: Option<u64>,
+    /// In how many segments a whole table is read; `None`: as many as a backfill would take.
+    pub segments: Option<u32>,
+    /// The most read units a second.
+    pub read_units: Option<u32>,
+}
 
-/// Compares all tables of a pipeline, or about `sample` items of each, and writes what differs to `out`.
+/// Compares all tables of a pipeline, or a sample of each, and writes what differs to `out`.
 pub async fn verify(
     pipeline: &Pipeline,
-    sample: Option<u64>,
-    read_units: Option<u32>,
+    Comparison { sample, segments, read_units }: Comparison,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let clock = Clock::system();
@@ -45,7 +53,12 @@ pub async fn verify(
     let mut differences = 0;
     for (_, called) in tables {
         let facts = assembly.table_facts(&called).await?;
-        let of = ScanOf { table: called, segments: segments(&facts, sample), began_at: 0, read_units };
+        let segments = match sample {
+            // So many that one of them has about the items of the sample.
+            Some(sample) => (facts.items / sample.max(1)).clamp(1, 1_000) as u32,
+            None => segments.unwrap_or_else(|| scan::default_segments(facts.bytes)),
+        };
+        let of = ScanOf { table: called, segments, began_at: 0, read_units };
         let verify = Verify { assembly: &assembly, facts, of, sample, clock: clock.clone() };
         let found = verify.run(out).await;
         differences += found?;
@@ -53,15 +66,11 @@ pub async fn verify(
     match differences {
         0 => Ok(()),
         count => Err(CommandError::Source(format!(
-            "{count} items differ between table and lake. While the table is written, changes on their way differ: look again \
-             when the tail has caught up (`watershed positions`)"
+            "{} items differ between table and lake. While the table is written, changes on their way differ: look again \
+             when the tail has caught up (`watershed positions`)",
+            HumanCount(count)
         ))),
     }
-}
-
-/// So many segments that one of them has about the items of the sample.
-fn segments(facts: &TableFacts, sample: Option<u64>) -> u32 {
-    sample.map_or(SEGMENTS, |sample| (facts.items / sample.max(1)).clamp(1, 1_000) as u32)
 }
 
 struct Verify<'a> {
@@ -76,40 +85,36 @@ impl Verify<'_> {
     async fn run(&self, out: &mut dyn Write) -> Result<u64, CommandError> {
         let table = &self.facts.name;
         let keys: Vec<String> = self.facts.keys.iter().map(|key| key.name.clone()).collect();
-        let lake = self.assembly.lake_for(&[(table.clone(), keys.clone())]).await?;
+        let lake = self.assembly.lake_to_look_at(&[(table.clone(), keys.clone())]).await?;
         let mut parts = Parts::new(self.assembly.order())?;
         let items = self.read_table(table, &keys, &mut parts).await?;
         let mut failed = Ok(());
         let read = lake.read_table(table, |row| {
             let key = canonical::key(&row.image, &keys);
-            let added = parts.add_row(&key, &row, &canonical::text(&row.image));
+            let added = parts.add_row(&key, &row, &digest(&canonical::text(&row.image)));
             failed = std::mem::replace(&mut failed, Ok(())).and(added);
         });
         read.await.map_err(|error| CommandError::Source(format!("lake: {error}")))?;
         failed?;
-        let mut named = Vec::new();
         let whole = self.sample.is_none();
-        let count = parts.compare(whole, |difference| {
-            if named.len() < NAMED {
-                named.push(difference);
-            }
-        })?;
-        unless_closed(self.tell(items, count, &named, out))?;
-        Ok(count)
+        let told = parts.compare(whole)?;
+        unless_closed(self.tell(items, &told, out))?;
+        Ok(told.count)
     }
 
-    fn tell(&self, items: u64, count: u64, named: &[Difference], out: &mut dyn Write) -> Result<(), CommandError> {
-        let table = &self.facts.name;
-        for Difference { key, what } in named {
+    fn tell(&self, items: u64, told: &Told, out: &mut dyn Write) -> Result<(), CommandError> {
+        let (table, count) = (&self.facts.name, told.count);
+        for Difference { key, what } in &told.named {
             writeln!(out, "{table} {key}: {what}")?;
         }
-        let left = count - named.len() as u64;
+        let left = count - told.named.len() as u64;
         if left > 0 {
-            writeln!(out, "and {left} more")?;
+            writeln!(out, "and {} more", HumanCount(left))?;
         }
+        let items = HumanCount(items);
         match count {
             0 => writeln!(out, "Table {table}: {items} items compared, no differences")?,
-            count => writeln!(out, "Table {table}: {items} items compared, {count} differ")?,
+            count => writeln!(out, "Table {table}: {items} items compared, {} differ", HumanCount(count))?,
         }
         Ok(out.flush()?)
     }
@@ -123,47 +128,20 @@ impl Verify<'_> {
             let first = usize::from_str_radix(&self.clock.token(), 16).unwrap_or_default() % shards.len().max(1);
             shards.rotate_left(first);
         }
+        let at_once = if self.sample.is_some() { 1 } else { AT_ONCE };
+        let table = Table { scan, clock: self.clock.clone(), keys: keys.into() };
+        let mut pages = table.read(shards.into_iter().map(|shard| shard.id).collect(), at_once);
         let mut items = 0;
-        for shard in shards {
-            if self.sample.is_some_and(|sample| items >= sample) {
-                break;
-            }
-            items += self.read_segment(&scan, shard.id, keys, parts, items).await?;
-        }
-        Ok(items)
-    }
-
-    async fn read_segment(
-        &self,
-        scan: &Arc<ScanStream>,
-        shard: ShardId,
-        keys: &[String],
-        parts: &mut Parts,
-        before: u64,
-    ) -> Result<u64, CommandError> {
-        let mut reader = ShardReader::new(scan.clone(), self.clock.clone(), shard, ReadFrom::TrimHorizon, None);
-        let mut items = 0;
-        loop {
-            let page = match reader.next().await {
-                Ok(Read::Page(page)) => page,
-                Ok(Read::End) => return Ok(items),
-                Err(ReadError::Fatal(why) | ReadError::Gap(why) | ReadError::NotFound(why)) => {
-                    return Err(CommandError::Source(why));
-                }
-            };
-            if page.records.is_empty() && page.millis_behind == Some(0) {
-                return Ok(items);
-            }
-            for record in page.records {
-                if self.sample.is_some_and(|sample| before + items >= sample) {
+        while let Some(page) = pages.next().await {
+            for Item { key, digest } in page? {
+                if self.sample == Some(items) {
                     return Ok(items);
                 }
-                let item: Value = serde_json::from_slice(&record.payload)
-                    .map_err(|error| CommandError::Source(format!("an item of the scan is no JSON: {error}")))?;
-                parts.add_item(&canonical::key(&item, keys), &canonical::text(&item))?;
+                parts.add_item(&key, &digest)?;
                 items += 1;
             }
         }
+        Ok(items)
     }
 }
 

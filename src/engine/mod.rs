@@ -103,7 +103,8 @@ pub enum EngineError {
     Source(String),
     /// Records are lost, and the pipeline says to stop then.
     #[error(
-        "{0}. These changes are lost to this pipeline. `on_gap = \"resume\"` in [source] marks the gap in the lake and goes on"
+        "{0}. These changes are lost to this pipeline. `on_gap = \"resume\"` in [source] marks the gap in the lake and goes on; \
+         `watershed backfill` repairs it then"
     )]
     Gap(String),
     /// The lake refused.

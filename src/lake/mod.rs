@@ -137,6 +137,9 @@ pub enum LakeError {
         /// Who asks.
         me: String,
     },
+    /// There is none to look at.
+    #[error("there is no lake at {0}: `watershed run` and `watershed backfill` make one")]
+    Missing(String),
     /// A file could not be made.
     #[error(transparent)]
     File(#[from] file::FileError),
@@ -206,6 +209,16 @@ struct Identity {
     writer: String,
 }
 
+/// Whether a lake's identity says that it is this pipeline's.
+fn is_ours(identity: &[u8], store: &dyn ObjectStore, settings: &LakeSettings) -> Result<(), LakeError> {
+    let found: Identity =
+        serde_json::from_slice(identity).map_err(|error| LakeError::corrupt(IDENTITY_PATH, &error.to_string()))?;
+    if found.pipeline == settings.pipeline {
+        return Ok(());
+    }
+    Err(LakeError::Foreign { lake: store.describe(), owner: found.pipeline, me: settings.pipeline.clone() })
+}
+
 impl Lake {
     /// Opens the lake in `store`, or founds it.
     pub async fn open(
@@ -225,14 +238,28 @@ impl Lake {
             serde_json::from_slice::<Identity>(found).is_ok_and(|found| found.pipeline == identity.pipeline)
         };
         if let Settled::Theirs(found) = settle::settle(&*store, &clock, IDENTITY_PATH, body.into(), owned).await? {
-            let found: Identity = serde_json::from_slice(&found)
-                .map_err(|error| LakeError::corrupt(IDENTITY_PATH, &error.to_string()))?;
-            return Err(LakeError::Foreign { lake: store.describe(), owner: found.pipeline, me: settings.pipeline });
+            is_ours(&found, &*store, &settings)?;
         }
+        Ok(Self::of(store, clock, settings, writer))
+    }
+
+    /// Opens the lake in `store` only to look at it: nothing is written, and there must be one.
+    pub async fn look_at(
+        store: Arc<dyn ObjectStore>,
+        clock: Clock,
+        settings: LakeSettings,
+    ) -> Result<Arc<Self>, LakeError> {
+        let identity = settle::read(&*store, &clock, IDENTITY_PATH).await?;
+        is_ours(&identity.ok_or_else(|| LakeError::Missing(store.describe()))?, &*store, &settings)?;
+        let writer = clock.token();
+        Ok(Self::of(store, clock, settings, writer))
+    }
+
+    fn of(store: Arc<dyn ObjectStore>, clock: Clock, settings: LakeSettings, writer: String) -> Arc<Self> {
         let registry = Arc::new(Registry::new(store.clone(), clock.clone(), writer.clone()));
         let generations = Arc::new(Generations::new(store.clone(), clock.clone(), writer.clone()));
         let uploads = Arc::new(UploadsAhead::new(store.clone(), clock.clone(), settings.limits.part));
-        Ok(Arc::new(Self { store, clock, settings, registry, generations, backfill: None, uploads, writer }))
+        Arc::new(Self { store, clock, settings, registry, generations, backfill: None, uploads, writer })
     }
 
     /// The same lake for the rows of a backfill, which are of `generations`, by table. With `keeps` its source can't be read

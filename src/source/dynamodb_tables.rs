@@ -42,10 +42,19 @@ pub struct TableFacts {
     pub items: u64,
     /// Their bytes, as DynamoDB counts them.
     pub bytes: u64,
-    /// The read units a second that it is provisioned with; `None`: it is paid by request.
-    pub read_capacity: Option<u32>,
+    /// The read units a second that it has; `None`: it is paid by request, and as many as it can give.
+    pub read_capacity: Option<ReadCapacity>,
     /// Which images the stream carries (`NEW_AND_OLD_IMAGES`); `None`: it is off.
     pub view_type: Option<String>,
+}
+
+/// How many read units a second a table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadCapacity {
+    /// It is provisioned with so many.
+    Provisioned(u32),
+    /// It is paid by request, and limited to so many.
+    Limited(u32),
 }
 
 /// One key attribute.
@@ -188,8 +197,11 @@ fn facts(table: TableDescription) -> Option<TableFacts> {
     let name = table.table_name.filter(|_| !keys.is_empty())?;
     let stream = table.latest_stream_arn.filter(|arn| !arn.is_empty());
     let arn = table.table_arn.unwrap_or_default();
-    let read_capacity = table.provisioned_throughput.and_then(|units| units.read_capacity_units);
-    let read_capacity = read_capacity.and_then(|units| units.try_into().ok()).filter(|units| *units > 0);
+    let units = |units: Option<i64>| units.and_then(|units| u32::try_from(units).ok()).filter(|units| *units > 0);
+    let provisioned = table.provisioned_throughput.and_then(|units| units.read_capacity_units);
+    let limit = table.on_demand_throughput.and_then(|limits| limits.max_read_request_units);
+    let provisioned = units(provisioned).map(ReadCapacity::Provisioned);
+    let read_capacity = provisioned.or_else(|| units(limit).map(ReadCapacity::Limited));
     Some(TableFacts { name: name.into(), arn, keys, stream, items, bytes, read_capacity, view_type })
 }
 
@@ -223,7 +235,10 @@ fn never_enabled(table: &str, region: &str) -> StreamError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_dynamodb::types::{AttributeDefinition, KeySchemaElement, StreamSpecification, StreamViewType};
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, KeySchemaElement, OnDemandThroughput, ProvisionedThroughputDescription,
+        StreamSpecification, StreamViewType,
+    };
 
     fn key(name: &str, key_type: KeyType) -> KeySchemaElement {
         KeySchemaElement::builder().attribute_name(name).key_type(key_type).build().unwrap()
@@ -249,6 +264,19 @@ mod tests {
         let keys: Vec<_> = facts.keys.iter().map(|key| (key.name.as_str(), key.kind)).collect();
         assert_eq!(keys, [("ForumName", KeyKind::String), ("Subject", KeyKind::Number)]);
         assert_eq!((facts.stream, facts.view_type), (None, None));
+    }
+
+    #[test]
+    fn a_table_is_provisioned_limited_or_neither() {
+        let capacity = |provisioned, limit| {
+            let units = ProvisionedThroughputDescription::builder().read_capacity_units(provisioned).build();
+            let limits = OnDemandThroughput::builder().max_read_request_units(limit).build();
+            facts(thread().provisioned_throughput(units).on_demand_throughput(limits).build()).unwrap().read_capacity
+        };
+        assert_eq!(capacity(5, -1), Some(ReadCapacity::Provisioned(5)));
+        assert_eq!(capacity(0, 700), Some(ReadCapacity::Limited(700)));
+        // -1 takes a limit away.
+        assert_eq!(capacity(0, -1), None);
     }
 
     #[test]

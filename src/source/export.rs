@@ -12,6 +12,7 @@ mod request;
 
 pub use lanes::Lane;
 pub use manifest::{ExportError, Manifest, Window};
+use place::Unread;
 pub use place::{Export, Place, open};
 pub use request::{Made, Target, can_be_made, make};
 
@@ -67,8 +68,10 @@ impl ExportStream {
             None => {
                 let export = &self.exports[file.export];
                 let data = &export.manifest.files[file.file];
-                let opened = export.place.data_file(&export.manifest, data).await;
-                let opened = opened.map_err(|error| StreamError::Fatal(error.to_string()))?;
+                let opened = export.place.data_file(&export.manifest, data).await.map_err(|unread| match unread {
+                    Unread::Passing(why) => StreamError::Transient(why),
+                    Unread::Wrong(error) => StreamError::Fatal(error.to_string()),
+                })?;
                 Open { file: number, lines: Lines::new(opened, data.key.clone(), data.items) }
             }
         };

@@ -31,7 +31,7 @@ mod wire_tests;
 
 pub use aws::{ATTEMPT_TIMEOUT, Aws, AwsError, CONNECT_TIMEOUT, S3_ATTEMPT_TIMEOUT};
 pub use dynamodb_streams::{DynamoDbStream, STREAMS_PACE};
-pub use dynamodb_tables::{DynamoDbFinder, KeyAttribute, KeyKind, TableFacts};
+pub use dynamodb_tables::{DynamoDbFinder, KeyAttribute, KeyKind, ReadCapacity, TableFacts};
 pub use finite::Ready;
 pub use kinesis::{KINESIS_PACE, KinesisFinder, KinesisStream};
 pub use kpl::{UserRecord, deaggregate};

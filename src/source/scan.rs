@@ -24,6 +24,11 @@ pub use wire::WireTable;
 /// The most that an answer takes: 1 MB as DynamoDB counts it, and more as JSON.
 const PAGE_BYTES: usize = 2 << 20;
 
+/// A segment for each 2 GB, and a few on small tables, which have few partitions.
+pub fn default_segments(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(2 << 30)).unwrap_or(u32::MAX).clamp(4, 64)
+}
+
 /// Where the chain of a segment ends.
 pub trait LastKeys: Send + Sync + 'static {
     /// The key of the last item of a segment that is in the lake, as DynamoDB JSON.

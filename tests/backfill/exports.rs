@@ -42,7 +42,8 @@ fn captured_exports_land_without_any_service() {
         work.run(&[&["backfill", "offline.toml", "--snapshot-only", "--export", &folder][..], more].concat())
     };
     let told = export(&full, &["--dry-run"]).expect(0).stdout;
-    assert!(told.contains("8 items in 1 files") && !work.path("lake").exists(), "{told}");
+    assert!(told.contains("8 items in 1 files") && told.contains("about a second to land it"), "{told}");
+    assert!(!work.path("lake").exists());
     let told = export(&full, &[]).expect(0).stdout;
     assert!(told.contains("Table ProductCatalog: generation 1 is complete, 8 items"), "{told}");
     let key = |item: &Value| item["Id"].to_string();
@@ -84,6 +85,8 @@ fn what_is_wrong_with_an_export_is_told() {
         OFFLINE.replace("\"ProductCatalog\", ", "").replace("[lake.tables.ProductCatalog]\nkeys = [\"Id\"]", ""),
     );
     fails("is of table ProductCatalog, and the pipeline has Items");
+    work.write("offline.toml", OFFLINE.replace("[lake.tables.ProductCatalog]\nkeys = [\"Id\"]\n", ""));
+    fails("no service is needed: `keys = [\"PARTITION-KEY\", \"SORT-KEY\"]` below [lake.tables.ProductCatalog]");
     work.write("offline.toml", OFFLINE);
     fs::write(full.join("manifest-summary.json"), summary.replace("\"itemCount\":8", "\"itemCount\":7")).unwrap();
     fails("manifest-summary.json is damaged: its MD5 is");
@@ -106,6 +109,10 @@ fn what_is_wrong_with_an_export_is_told() {
     work.run(&["backfill", "offline.toml", "--snapshot-only", "--export", folder]).expect(0);
     let nowhere = work.run(&["backfill", "offline.toml", "--snapshot-only", "--export", "nowhere"]).expect(1);
     assert!(nowhere.stderr.contains("there is no manifest-summary.json in nowhere"), "{}", nowhere.stderr);
+    let files = "name = \"files\"\n[source]\ntype = \"file\"\npath = \"recorded\"\n[lake]\npath = \"lake\"\n[lake.tables.Items]\n";
+    work.write("files.toml", files);
+    let no_table = work.run(&["backfill", "files.toml"]).expect(1);
+    assert!(no_table.errors()[0].contains("recorded files have no table to follow"), "{}", no_table.stderr);
 }
 
 #[test]

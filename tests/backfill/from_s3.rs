@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use watershed::source::export::manifest::md5_base64;
 
 use super::check;
-use crate::harness::exports::{Invented, full, incremental, record};
+use crate::harness::exports::{Invented, full, incremental, record, upload};
 use crate::harness::lake::walk;
+use crate::harness::proxy::Proxy;
 use crate::harness::servers::MiniStack;
 use crate::harness::{LIMIT, Work, files_below, http, queues, wait_for};
 
@@ -48,22 +49,6 @@ impl Bucket {
     fn delete(&self, key: &str) {
         let answer = http::call(self.s3.port, "DELETE", &http::escaped(&format!("/{BUCKET}/{key}")), b"").unwrap();
         assert_eq!(answer.status() / 100, 2, "{key}");
-    }
-
-    /// Copies a folder of exports below a prefix, as the service names its files: with the prefix in the manifest.
-    fn upload(&self, root: &Path, prefix: &str) {
-        for (path, _) in files_below(root) {
-            let mut body = fs::read(root.join(&path)).unwrap();
-            if path.ends_with("manifest-files.json") {
-                let text = String::from_utf8(body).unwrap();
-                body = text.replace("\"AWSDynamoDB/", &format!("\"{prefix}/AWSDynamoDB/")).into_bytes();
-                let checksum = md5_base64(&body);
-                self.put(&format!("{prefix}/{}", path.replace(".json", ".md5")), checksum.as_bytes());
-            } else if path.ends_with("manifest-files.md5") {
-                continue;
-            }
-            self.put(&format!("{prefix}/{path}"), &body);
-        }
     }
 
     /// Lays down an export as if it were the one with this id.
@@ -115,7 +100,7 @@ fn full_and_incremental_exports_in_s3_land() {
     let root = bucket.work.path("exports");
     let one = full(&root, "2026-11-20T10:00:00.622Z", 4, invented.before());
     let other = incremental(&root, ["2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z"], 3, invented.changes());
-    bucket.upload(&root, "some/prefix");
+    upload(&root, bucket.s3.port, BUCKET, "some/prefix");
     let uri = |export: &Path| format!("s3://{BUCKET}/some/prefix/{}", layout(export).0);
     let told = bucket.work.run(&["backfill", "exported.toml", "--export", &uri(&one), "--dry-run"]).expect(0).stdout;
     assert!(told.contains("1,500 items in 4 files") && told.contains("no read units"), "{told}");
@@ -174,6 +159,29 @@ fn what_is_wrong_in_s3_is_told_and_the_backfill_goes_on_where_it_was() {
     assert!(said.contains("generation 1 is complete, 900 items"), "{said}");
     let verdict = bucket.has(invented.before());
     assert_eq!((&verdict["rows"], &verdict["generation"]), (&900.into(), &1.into()));
+}
+
+#[test]
+fn an_export_whose_bucket_is_away_for_a_while_lands_when_it_is_back() {
+    let mut bucket = Bucket::new();
+    let proxy = Proxy::start(bucket.s3.port, 1);
+    bucket.work = bucket.work.set("AWS_ENDPOINT_URL_S3", proxy.endpoint());
+    let invented = Invented { items: 300, seed: 6 };
+    let root = bucket.work.path("exports");
+    let export = full(&root, "2026-11-20T10:00:00.622Z", 2, invented.before());
+    upload(&root, bucket.s3.port, BUCKET, "of");
+    proxy.exports_away(true);
+    let uri = format!("s3://{BUCKET}/of/{}", layout(&export).0);
+    let mut running = bucket.work.spawn(&["backfill", "exported.toml", "--snapshot-only", "--export", &uri]);
+    // The client asks three times by itself.
+    wait_for("refusals", LIMIT, || {
+        assert!(running.is_running(), "{}", running.log());
+        (proxy.refused() > 6).then_some(())
+    });
+    proxy.exports_away(false);
+    let said = running.wait().expect(0).stdout;
+    assert!(said.contains("generation 1 is complete, 300 items"), "{said}");
+    bucket.has(invented.before());
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn a_gap_is_reported_and_repaired_from_an_incremental_export() {
     let (live, work) = (&missed.live, &missed.live.work);
     let refused = work.run(&["run", "live.toml", "--once"]).expect(1);
     assert!(refused.errors()[0].contains("changes are lost"), "{}", refused.stderr);
+    assert_eq!(refused.stdout, "", "nothing that looks like success");
     work.run(&["run", "goes-on.toml", "--once"]).expect(0);
     let verified = work.run(&["verify", "live.toml"]).expect(1);
     assert!(verified.stdout.contains("Items {\"Id\":{\"S\":\"item-"), "{}", verified.stdout);

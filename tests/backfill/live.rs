@@ -16,19 +16,24 @@ fn killed_under_writes_the_lake_ends_equal_to_the_table_and_so_does_a_second_bac
     let rate = number("WATERSHED_BACKFILL_RATE", 200);
     let live = Live::start(items);
     for generation in 1..=2 {
-        let since = now();
         let churn = live.churn(rate, generation);
-        let said = live.backfill("live.toml", if generation == 1 { kills } else { 1 }, generation);
+        let (since, at) = (now(), jiff::Timestamp::now().as_millisecond().to_string());
+        let said = match generation {
+            1 => live.backfill("live.toml", kills, 1),
+            _ => live.backfill_killed_half_way("live.toml", 2),
+        };
         assert!(said.contains(&format!("Table Items: generation {generation} is complete")), "{said}");
+        let (took, (written, reached)) = (since.elapsed(), churn.so_far());
         live.server.roll_over();
-        let (written, reached) = churn.finish();
-        let took = since.elapsed();
+        churn.finish();
         live.catch_up("live.toml");
         let verdict = live.agrees();
         assert_eq!(verdict["generation"], generation);
         walk(&live.work.path("lake"));
+        let lags = tools().run("lake_lag.py", &["--lake", &live.work.text("lake"), "--table", "Items", "--since", &at]);
         show(&format!(
-            "backfill {generation} of {items} items in {took:?}, {kills} kills, {written} writes, {reached} a second: {verdict}"
+            "backfill {generation} of {items} items in {took:?}, {written} writes beside it, {reached} a second: {verdict}\n\
+             seconds from a write to its durable row: {lags}"
         ));
         // A day passes. What the tail has read is no longer in the stream, and nothing is missing.
         live.server.roll_over();
@@ -98,7 +103,11 @@ fn what_can_not_be_backfilled_is_told() {
         assert_eq!(ended.errors().len(), 1, "{}", ended.stderr);
     };
     let told = live.work.run(&["backfill", "live.toml", "--dry-run", "--read-units", "5"]).expect(0).stdout;
-    assert!(told.contains("Table Items: about 30 items") && told.contains("at 5 a second"), "{told}");
+    assert!(told.contains("Table Items: about 30 items"), "{told}");
+    assert!(told.contains("at the 5 a second that --read-units allows"), "{told}");
+    let told = live.work.run(&["backfill", "live.toml", "--dry-run"]).expect(0).stdout;
+    assert!(told.contains("about a second at the 12,000 a second that any on-demand table gives"), "{told}");
+    fails(&["verify", "live.toml"], "there is no lake at lake: `watershed run` and `watershed backfill` make one");
     assert!(!live.work.path("lake").exists() && !live.work.path("state").exists());
     live.work.write("other.toml", LIVE.replace("ROWS", "10").replace("\"Items\"", "\"Nowhere\""));
     fails(&["backfill", "other.toml"], "there is no table Nowhere");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufReader, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -108,6 +108,8 @@ impl Items {
         self.version += 1;
         let text = "x".repeat(random.random_range(0..300));
         let mut item = json!({"Id": {"S": key}, "Version": {"N": self.version.to_string()}, "Text": {"S": text}});
+        // When it is written, as this machine's files tell their times: `lake_lag.py` looks at both.
+        item["At"] = json!({"N": jiff::Timestamp::now().as_millisecond().to_string()});
         if random.random_bool(0.5) {
             item["Tags"] = json!({"SS": ["a", format!("t{}", random.random_range(0..5))]});
         }
@@ -148,36 +150,50 @@ pub fn load(port: u16, table: &str, items: u64) {
 
 /// Writers at work.
 pub struct Churn {
-    stop: Arc<AtomicBool>,
-    writers: Vec<JoinHandle<u64>>,
+    shared: Arc<Shared>,
+    writers: Vec<JoinHandle<()>>,
     since: Instant,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    written: AtomicU64,
 }
 
 impl Churn {
     /// Changes items of a table that had `items`, `rate` a second if the server can do so many.
     pub fn start(port: u16, table: &str, items: u64, rate: u64, seed: u64) -> Self {
-        let (stop, since) = (Arc::new(AtomicBool::new(false)), now());
+        let (shared, since) = (Arc::<Shared>::default(), now());
         let writers = (0..WRITERS).map(|writer| {
-            let (stop, table) = (stop.clone(), table.to_owned());
+            let (shared, table) = (shared.clone(), table.to_owned());
             let random = StdRng::seed_from_u64(seed * WRITERS + writer);
             let made = Items { random, version: (seed * WRITERS + writer + 100) << 40 };
-            std::thread::spawn(move || churn(port, &table, items, rate as f64 / WRITERS as f64, made, &stop))
+            std::thread::spawn(move || churn(port, &table, items, rate as f64 / WRITERS as f64, made, &shared))
         });
-        Self { writers: writers.collect(), stop, since }
+        Self { writers: writers.collect(), shared, since }
+    }
+
+    /// How much they have written so far, and how much of it a second.
+    pub fn so_far(&self) -> (u64, u64) {
+        let written = self.shared.written.load(Ordering::Relaxed);
+        (written, (written as f64 / self.since.elapsed().as_secs_f64()) as u64)
     }
 
     /// Stops them; answers how much they wrote, and how much of it a second.
-    pub fn finish(self) -> (u64, u64) {
-        self.stop.store(true, Ordering::Relaxed);
-        let written: u64 = self.writers.into_iter().map(|writer| writer.join().unwrap()).sum();
-        (written, (written as f64 / self.since.elapsed().as_secs_f64()) as u64)
+    pub fn finish(mut self) -> (u64, u64) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for writer in std::mem::take(&mut self.writers) {
+            writer.join().unwrap();
+        }
+        self.so_far()
     }
 }
 
-fn churn(port: u16, table: &str, items: u64, rate: f64, mut made: Items, stop: &AtomicBool) -> u64 {
+fn churn(port: u16, table: &str, items: u64, rate: f64, mut made: Items, shared: &Shared) {
     let mut database = Service::dynamodb(port);
     let (since, mut written) = (now(), 0);
-    while written < 50 || !stop.load(Ordering::Relaxed) {
+    while written < 50 || !shared.stop.load(Ordering::Relaxed) {
         let random = &mut made.random;
         let keys: BTreeSet<_> =
             (0..BATCH).map(|_| format!("item-{}", random.random_range(0..items + items / 10 + 1))).collect();
@@ -187,11 +203,12 @@ fn churn(port: u16, table: &str, items: u64, rate: f64, mut made: Items, stop: &
         if !twice.is_empty() {
             database.write(table, twice.iter().map(|key| made.put_or_delete(key, 0.6)).collect());
         }
-        written += (keys.len() + twice.len()) as u64;
+        let batch = (keys.len() + twice.len()) as u64;
+        written += batch;
+        shared.written.fetch_add(batch, Ordering::Relaxed);
         let ahead = written as f64 / rate - since.elapsed().as_secs_f64();
         if ahead > 0.0 {
             rest(Duration::from_secs_f64(ahead));
         }
     }
-    written
 }

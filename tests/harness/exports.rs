@@ -11,7 +11,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use watershed::source::export::manifest::md5_base64;
 
-use super::tools;
+use super::{http, tools};
 
 /// Copies a captured export, `export_full` or `export_incremental`, and answers the export's own folder.
 pub fn captured(name: &str, into: &Path) -> PathBuf {
@@ -116,9 +116,33 @@ pub fn record(items: impl Iterator<Item = Value>, path: &Path) {
 
 /// A full export of table `Items`, taken at `time`, with so many data files; answers its folder.
 pub fn full(root: &Path, time: &str, files: usize, items: impl Iterator<Item = Value>) -> PathBuf {
+    full_with_id(root, "01795168800622-0badcafe", time, files, items)
+}
+
+/// The same, with an id of its own.
+pub fn full_with_id(root: &Path, id: &str, time: &str, files: usize, items: impl Iterator<Item = Value>) -> PathBuf {
     let lines = items.map(|item| format!("{{\"Item\":{item}}}"));
     let more = json!({"version": "2020-06-30", "exportTime": time});
-    write(root, "01795168800622-0badcafe", "AWSDynamoDB/01795168800622-0badcafe/data", files, lines, more)
+    write(root, id, &format!("AWSDynamoDB/{id}/data"), files, lines, more)
+}
+
+/// Copies a folder of exports below a prefix of a bucket, as the service names its files: with the prefix in the manifest.
+pub fn upload(root: &Path, s3: u16, bucket: &str, prefix: &str) {
+    let put = |key: &str, body: &[u8]| {
+        let answer = http::call(s3, "PUT", &http::escaped(&format!("/{bucket}/{prefix}/{key}")), body).unwrap();
+        assert_eq!(answer.status(), 200, "{key}");
+    };
+    for (path, _) in super::files_below(root) {
+        let mut body = fs::read(root.join(&path)).unwrap();
+        if path.ends_with("manifest-files.json") {
+            let text = String::from_utf8(body).unwrap();
+            body = text.replace("\"AWSDynamoDB/", &format!("\"{prefix}/AWSDynamoDB/")).into_bytes();
+            put(&path.replace(".json", ".md5"), md5_base64(&body).as_bytes());
+        } else if path.ends_with("manifest-files.md5") {
+            continue;
+        }
+        put(&path, &body);
+    }
 }
 
 /// An incremental export of table `Items` with a line for each of `changes`: a key, and the item or nothing.

@@ -2,6 +2,7 @@
 
 pub mod churn;
 pub mod exports;
+pub mod front;
 pub mod http;
 pub mod kinesis_destination;
 pub mod lake;

@@ -45,6 +45,8 @@ struct Shared {
     random: Mutex<StdRng>,
     /// All requests are answered 503.
     outage: AtomicBool,
+    /// Those are that get data files of exports.
+    exports_away: AtomicBool,
     /// Uploads hang until this ends, and all others go through.
     blocked: AtomicBool,
     closed: AtomicBool,
@@ -66,6 +68,7 @@ impl Proxy {
             rate: AtomicU64::new(0),
             random: Mutex::new(StdRng::seed_from_u64(seed)),
             outage: AtomicBool::new(false),
+            exports_away: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             chains_opened: AtomicU64::new(0),
@@ -100,6 +103,11 @@ impl Proxy {
     /// Answers everything with 503 from now on, or no longer.
     pub fn outage(&self, on: bool) {
         self.shared.outage.store(on, Ordering::Relaxed);
+    }
+
+    /// Answers whoever asks for a data file of an export with 503 from now on, or no longer.
+    pub fn exports_away(&self, on: bool) {
+        self.shared.exports_away.store(on, Ordering::Relaxed);
     }
 
     /// Lets uploads hang from now on, or no longer.
@@ -170,7 +178,8 @@ impl Shared {
         if target.contains("list-type=2") && target.contains("ranges") {
             self.chains_opened.fetch_add(1, Ordering::Relaxed);
         }
-        if self.outage.load(Ordering::Relaxed) {
+        let of_export = method == "GET" && target.contains(".json.gz");
+        if self.outage.load(Ordering::Relaxed) || of_export && self.exports_away.load(Ordering::Relaxed) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(error("503 Slow Down", "SlowDown", "Please reduce your request rate.")));
         }

@@ -71,9 +71,19 @@ pub struct DynamoDbLocal {
 
 impl DynamoDbLocal {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One that starts slowly and then takes thousands of writes a second.
+    pub fn start_for_long() -> Self {
+        Self::start_with(&[("DYNAMODB_LOCAL_JAVA_FLAGS", "-XX:+UseParallelGC -Xmx4g")])
+    }
+
+    fn start_with(environment: &[(&str, &str)]) -> Self {
         let tools = tools();
         let log = NamedTempFile::new().unwrap();
         let mut command = Command::new(tools.repository("tests/tools/dynamodb-local/run.sh"));
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log.reopen().unwrap());
         let mut process = Guarded::spawn(&mut command);
         let mut out = BufReader::new(process.0.stdout.take().unwrap());

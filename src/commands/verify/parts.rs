@@ -1,5 +1,6 @@
 //! Where do a table and its lake differ? Compared part by part, so that memory is bounded.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use sha2::{Digest as _, Sha256};
@@ -7,13 +8,38 @@ use sha2::{Digest as _, Sha256};
 use crate::lake::latest::Row;
 use crate::lake::latest::states::{Dealt, Order, States};
 
+/// The most differences that are named.
+const NAMED: usize = 1_000;
+
 /// An item that is not the same in table and lake.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Difference {
     /// Its key, DynamoDB JSON.
     pub(super) key: String,
     /// What differs.
     pub(super) what: &'static str,
+}
+
+/// What differs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// How many items do.
+    pub(super) count: u64,
+    /// The first of them by their keys: the same, whatever came first when they were read.
+    pub(super) named: BTreeSet<Difference>,
+}
+
+impl Told {
+    fn add(&mut self, key: &str, what: &'static str) {
+        self.count += 1;
+        let last = if self.named.len() < NAMED { None } else { self.named.last() };
+        if last.is_none_or(|last| *key < *last.key) {
+            self.named.insert(Difference { key: key.to_owned(), what });
+        }
+        if self.named.len() > NAMED {
+            self.named.pop_last();
+        }
+    }
 }
 
 /// What was read of both sides.
@@ -27,25 +53,20 @@ impl Parts {
         Ok(Self { table: Dealt::new()?, lake: States::new(order)? })
     }
 
-    /// An item of the table.
-    pub(super) fn add_item(&mut self, key: &str, image: &str) -> io::Result<()> {
+    /// An item of the table, and the digest of its image.
+    pub(super) fn add_item(&mut self, key: &str, digest: &str) -> io::Result<()> {
         // JSON has no tab and no line's end but escaped.
-        self.table.add(key, format_args!("{}", digest(image)))
+        self.table.add(key, format_args!("{digest}"))
     }
 
-    /// A row of the lake.
-    pub(super) fn add_row(&mut self, key: &str, row: &Row, image: &str) -> io::Result<()> {
-        self.lake.add(key, row, &digest(image))
+    /// A row of the lake, and the digest of its image.
+    pub(super) fn add_row(&mut self, key: &str, row: &Row, digest: &str) -> io::Result<()> {
+        self.lake.add(key, row, digest)
     }
 
-    /// Counts the differences and gives each to `each`. Unless all of the table was read (`whole`), what only the lake has
-    /// is no difference.
-    pub(super) fn compare(self, whole: bool, mut each: impl FnMut(Difference)) -> io::Result<u64> {
-        let mut count = 0;
-        let mut differs = |key: String, what| {
-            count += 1;
-            each(Difference { key, what });
-        };
+    /// Looks for differences. Unless all of the table was read (`whole`), what only the lake has is none.
+    pub(super) fn compare(self, whole: bool) -> io::Result<Told> {
+        let mut told = Told::default();
         for (table, lake) in self.table.parts().zip(self.lake.parts()) {
             let mut latest = lake?;
             for line in table? {
@@ -53,18 +74,19 @@ impl Parts {
                 let Some((key, digest)) = line.split_once('\t') else { continue };
                 match latest.remove(key).and_then(|state| state.image) {
                     Some(found) if found == digest => {}
-                    Some(_) => differs(key.to_owned(), "it differs in the lake"),
-                    None => differs(key.to_owned(), "the lake does not have it"),
+                    Some(_) => told.add(key, "it differs in the lake"),
+                    None => told.add(key, "the lake does not have it"),
                 }
             }
             let extra = latest.into_iter().filter(|(_, state)| whole && state.image.is_some());
-            extra.for_each(|(key, _)| differs(key, "only the lake has it"));
+            extra.for_each(|(key, _)| told.add(&key, "only the lake has it"));
         }
-        Ok(count)
+        Ok(told)
     }
 }
 
-fn digest(image: &str) -> String {
+/// What stands for an image.
+pub(super) fn digest(image: &str) -> String {
     Sha256::digest(image).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -86,11 +108,23 @@ mod tests {
     }
 
     fn compare(parts: Parts, whole: bool) -> Vec<(String, &'static str)> {
-        let mut found = Vec::new();
-        let count = parts.compare(whole, |difference| found.push((difference.key, difference.what))).unwrap();
-        assert_eq!(count, found.len() as u64);
-        found.sort();
-        found
+        let Told { count, named } = parts.compare(whole).unwrap();
+        assert_eq!(count, named.len() as u64);
+        named.into_iter().map(|Difference { key, what }| (key, what)).collect()
+    }
+
+    #[test]
+    fn of_many_differences_the_first_are_named_whatever_came_first() {
+        let mut keys: Vec<_> = (0..3 * NAMED).map(|at| format!("{at:05}")).collect();
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            keys.reverse();
+            let items: Vec<_> = keys.iter().map(|key| (key.as_str(), "1")).collect();
+            told.push(parts(&items, &[]).compare(true).unwrap());
+        }
+        assert_eq!(told[0], told[1]);
+        assert_eq!((told[0].count, told[0].named.len()), (3 * NAMED as u64, NAMED));
+        assert_eq!(told[0].named.last().unwrap().key, format!("{:05}", NAMED - 1));
     }
 
     #[test]

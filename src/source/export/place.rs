@@ -9,8 +9,8 @@ use bytes::Bytes;
 use md5::Digest as _;
 
 use super::manifest::{DataFile, ExportError, Manifest, belong_together, check, read};
-use crate::source::Aws;
-use crate::source::wire_error::chain;
+use crate::source::wire_error::{Call, chain, stream_error};
+use crate::source::{Aws, StreamError};
 
 const SUMMARY: &str = "manifest-summary.json";
 
@@ -37,6 +37,30 @@ pub struct Export {
     pub place: Place,
     /// What its manifests say.
     pub manifest: Manifest,
+}
+
+/// Why a part of an export did not come.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It may come when it is asked for again.
+    Passing(String),
+    /// It will not.
+    Wrong(ExportError),
+}
+
+impl From<ExportError> for Unread {
+    fn from(error: ExportError) -> Self {
+        Self::Wrong(error)
+    }
+}
+
+impl From<Unread> for ExportError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Passing(why) => Self(why),
+            Unread::Wrong(error) => error,
+        }
+    }
 }
 
 /// The manifest's own name may stand behind its folder.
@@ -128,29 +152,33 @@ impl Place {
         &self,
         key: &str,
         mut each: impl FnMut(&[u8]) -> std::io::Result<()> + Send,
-    ) -> Result<bool, ExportError> {
+    ) -> Result<bool, Unread> {
         let Self::S3 { client, bucket, .. } = self else { return Ok(false) };
         let name = format!("s3://{bucket}/{key}");
         let answer = match client.get_object().bucket(bucket).key(key).send().await {
             Ok(answer) => answer,
             Err(error) if error.code() == Some("NoSuchKey") => return Ok(false),
             Err(error) => {
-                let why = error.code().map_or_else(|| chain(&error), str::to_owned);
-                return Err(ExportError(format!(
-                    "{name}: {why}. Allow s3:GetObject on it, and check the bucket's name and region"
-                )));
+                return Err(match stream_error(&error, Call { action: "s3:GetObject", resource: &name }) {
+                    StreamError::Throttled(why) | StreamError::Transient(why) => Unread::Passing(why),
+                    _ => {
+                        let why = error.code().map_or_else(|| chain(&error), str::to_owned);
+                        let cure = "Allow s3:GetObject on it, and check the bucket's name and region";
+                        ExportError(format!("{name}: {why}. {cure}")).into()
+                    }
+                });
             }
         };
         let mut body = answer.body;
         while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| ExportError(format!("{name}: {}", chain(&error))))?;
+            let chunk = chunk.map_err(|error| Unread::Passing(format!("{name}: {}", chain(&error))))?;
             each(&chunk).map_err(|error| ExportError(format!("keeping a copy of {name}: {error}")))?;
         }
         Ok(true)
     }
 
     /// A data file, proven to be what the manifest says: on this machine, at its beginning.
-    pub(super) async fn data_file(&self, manifest: &Manifest, data: &DataFile) -> Result<File, ExportError> {
+    pub(super) async fn data_file(&self, manifest: &Manifest, data: &DataFile) -> Result<File, Unread> {
         let inner = data.key.rsplit_once("AWSDynamoDB/").map_or(&*data.key, |(_, inner)| inner);
         // A full export has its files in its own folder; incremental ones share a folder beside theirs.
         let own = inner.strip_prefix(&*manifest.id).and_then(|rest| rest.strip_prefix('/'));
@@ -164,7 +192,7 @@ impl Place {
                 let digest = tokio::task::spawn_blocking(move || digest_of(File::open(path)?)).await;
                 let (file, found) = match digest {
                     Ok(digest) => digest.map_err(|error| missing_or(&name, &error))?,
-                    Err(_) => return Err(ExportError(format!("{name}: reading was cut short"))),
+                    Err(_) => return Err(ExportError(format!("{name}: reading was cut short")).into()),
                 };
                 (file, found, name)
             }
@@ -185,7 +213,8 @@ impl Place {
                 if !there.await? {
                     return Err(ExportError(format!(
                         "{name}, which the manifest names, is not there: copy the export again"
-                    )));
+                    ))
+                    .into());
                 }
                 copy.rewind().map_err(|error| ExportError(format!("a temporary file: {error}")))?;
                 (copy, base64_simd::STANDARD.encode_to_string(digest.finalize()), name)
@@ -196,7 +225,8 @@ impl Place {
             return Err(ExportError(format!(
                 "{name} is damaged: its MD5 is {found}, and the manifest says {told}. Copy it again; the backfill goes on \
                  where it is"
-            )));
+            ))
+            .into());
         }
         Ok(file)
     }

@@ -37,6 +37,10 @@ impl TablePages for WireTable {
                         "table {} is not there any more: it was deleted while it was scanned ({told})",
                         of.table
                     )),
+                    StreamError::Throttled(told) => StreamError::Throttled(format!(
+                        "{told}. The table has no read units left at the moment, and the scan waits for some: --read-units takes \
+                         fewer"
+                    )),
                     error => error,
                 });
             }
