@@ -56,9 +56,9 @@ impl ShardTask {
         CheckpointKey { stream: self.api.identity().id.clone(), shard: self.shard.clone(), sink: self.sink.key() }
     }
 
-    /// A shard of which nothing was taken is read from its first record on, if it came after the first discovery (then it has no
-    /// checkpoint), or was begun there. If that is so old that the service may have trimmed it, an iterator at the oldest record says nothing of it: then there may be a
-    /// gap, and nobody can tell.
+    /// A shard of which nothing was taken is read from its first record on, if it came after the first discovery (then it
+    /// has no checkpoint), or was begun there. If that is so old that the service may have trimmed it, an iterator at the
+    /// oldest record says nothing of it: then there may be a gap, and nobody can tell.
     pub(super) fn trimmed_beginning(&self, is_new: bool) -> Option<String> {
         // Of one that is gone its end tells.
         let due = !self.lost && matches!(self.checkpoint, None | Some(Checkpoint::Start(_)));
