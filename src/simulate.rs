@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use watershed::testing::simulate::{Options, simulate};
+use watershed::testing::simulate::{Options, exit_code, simulate};
 use watershed::testing::trace;
 
 fn main() -> ExitCode {
@@ -12,8 +12,5 @@ fn main() -> ExitCode {
     if options.one().is_some() && !options.shrink {
         trace::tell();
     }
-    match simulate(&options, &mut std::io::stdout(), &mut std::io::stderr()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) | Err(_) => ExitCode::FAILURE,
-    }
+    exit_code(&simulate(&options, &mut std::io::stdout(), &mut std::io::stderr()))
 }

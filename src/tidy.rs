@@ -101,7 +101,20 @@ fn arrow_and_parquet_stay_in_the_lake() {
 fn time_has_one_door() {
     forbid(
         &house(),
-        &["SystemTime::now", "Instant::now", "time::sleep(", "Timestamp::now", "thread::sleep", "rand::rng("],
+        &[
+            "SystemTime::now",
+            "Instant::now",
+            "time::sleep(",
+            "Timestamp::now",
+            "Zoned::now",
+            "thread::sleep",
+            "rand::rng(",
+            "rand::random",
+            "make_rng(",
+            "SysRng",
+            "getrandom",
+            "RandomState",
+        ],
         |path| path == "src/clock.rs",
         "time and randomness enter through src/clock.rs, so that one seed gives one run",
     );

@@ -1,4 +1,5 @@
 //! Makes a closed range durable: creates its objects in the one order that is safe, and finds what is there already.
+//! `range_model.rs` looks at every history of this order with two writers.
 
 use std::sync::Arc;
 

@@ -154,9 +154,8 @@ impl House {
             max_columns: [3, 6, 12][(self.plan.seed / 4 % 3) as usize],
             ..Default::default()
         };
-        // Half of them upload what they have encoded before the range is there.
         let small = Limits { batch: 1 << 10, raw: 2 << 10, group: 1 << 10, part: 512 };
-        let limits = if random.random_bool(0.5) { small } else { Limits::default() };
+        let limits = if is_ahead(seed) { small } else { Limits::default() };
         LakeSettings {
             pipeline: "simulated".to_owned(),
             roll: RollLimits { bytes: 1 << 20, rows: random.random_range(1..200), age, idle: age },
@@ -167,9 +166,10 @@ impl House {
         }
     }
 
-    /// How an engine behaves in a process of this seed. Some have little memory.
+    /// How an engine behaves in a process of this seed. Some have little memory; not so little where small files are encoded
+    /// early, since an encoder that has begun takes some kilobytes, whatever it has encoded.
     pub(super) fn engine_settings(&self, seed: u64, on_gap: OnGap, once: bool) -> EngineSettings {
-        let memory = [64 << 20, 1 << 20, 384 << 10][seed as usize % 3];
+        let memory = [64 << 20, 1 << 20, 384 << 10][seed as usize % 3] * if is_ahead(seed) { 4 } else { 1 };
         EngineSettings { start: StartPolicy::TrimHorizon, on_gap, once, memory }
     }
 
@@ -191,6 +191,11 @@ impl House {
         });
         Daemon { gate, on_gap, stop, task }
     }
+}
+
+/// Half of the processes upload what they have encoded before the range is there.
+fn is_ahead(seed: u64) -> bool {
+    StdRng::seed_from_u64(seed ^ 0xa4ea_d000).random_bool(0.5)
 }
 
 /// Where the dead letters of a handler are.

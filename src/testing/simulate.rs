@@ -8,6 +8,7 @@
 use std::io::Write;
 use std::ops::AddAssign;
 use std::panic::catch_unwind;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -125,6 +126,14 @@ pub fn simulate(options: &Options, out: &mut dyn Write, notes: &mut (dyn Write +
     Ok(sum.violations == 0)
 }
 
+/// What the command ends with: success only if there was no violation, and everything could be said.
+pub fn exit_code(ended: &std::io::Result<bool>) -> ExitCode {
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// Lives through one world, or through ever smaller ones as long as they fail.
 fn one(plan: Plan, shrink: bool, out: &mut dyn Write, notes: &mut dyn Write) -> std::io::Result<bool> {
     let mut sum = Sum::default();
@@ -208,7 +217,7 @@ mod tests {
     #[test]
     fn some_worlds_come_out_right_and_the_line_says_so() {
         let (fine, line, notes) = said(&options(&["--worlds", "4", "--from", "40", "--threads", "1"]));
-        assert!(fine, "{notes}");
+        assert!(fine && exit_code(&Ok(fine)) == ExitCode::SUCCESS, "{notes}");
         assert!(line.starts_with("seeds=4 simulated_hours="), "{line}");
         assert!(line.ends_with(" lost=0 twice=0 reordered=0 violations=0\n"), "{line}");
     }
@@ -222,6 +231,7 @@ mod tests {
         let small: Plan = notes.trim_end().rsplit_once("--world ").expect("the smallest is told").1.parse().unwrap();
         let again = live(small);
         make(None);
+        assert_eq!(exit_code(&Ok(fine)), ExitCode::FAILURE);
         assert!(!fine && line == "seeds=1 simulated_hours=0 faults=0 rows=0 violations=1\n", "{line}");
         assert!(again.is_err() && (small.changes < Plan::of(seed).changes || small.workers == 1), "{small}");
         assert!(live(small).is_ok(), "without the mistake nothing is wrong with it");
