@@ -158,10 +158,9 @@ impl Tail {
                 }
                 self.clock.sleep(LOOK_EVERY).await;
             };
-            if self.own.is_none() && self.latest {
-                let safe = since.saturating_add(LATEST_IS_OVER.as_micros() as i64);
-                let wait = safe.saturating_sub(self.clock.wall_micros()).clamp(0, LATEST_IS_OVER.as_micros() as i64);
-                self.clock.sleep(Duration::from_micros(wait as u64)).await;
+            // Also where the state is ours: one in a DynamoDB table a daemon may have as well, which began first.
+            if self.latest {
+                self.clock.sleep(beginning(since, self.clock.wall_micros())).await;
             }
         }
         Ok(())
@@ -232,6 +231,14 @@ impl Drop for Running {
     }
 }
 
+/// How long after a first discovery at `since` a tail may still be getting its iterators, seen from `now`: µs since the epoch.
+fn beginning(since: i64, now: i64) -> Duration {
+    let over = LATEST_IS_OVER.as_micros() as i64;
+    // Whatever clocks say of each other, no longer than that.
+    let left = since.saturating_add(over).saturating_sub(now).clamp(0, over);
+    Duration::from_micros(left.unsigned_abs())
+}
+
 /// Asks the source until it answers, as the engine does: what passes is no reason to give up.
 async fn patiently<T, F>(clock: &Clock, ask: impl Fn() -> F) -> Result<T, StreamError>
 where
@@ -254,5 +261,20 @@ fn joined(ended: Result<Result<(), EngineError>, tokio::task::JoinError>) -> Res
             // Only a runtime that shuts down cancels a task.
             Err(_) => Err(BackfillError::Stopped),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_that_began_just_now_is_waited_for_and_no_longer_than_a_minute() {
+        let second = 1_000_000;
+        assert_eq!(beginning(100 * second, 110 * second), Duration::from_secs(50));
+        assert_eq!(beginning(100 * second, 161 * second), Duration::ZERO);
+        // Its clock is ahead of ours.
+        assert_eq!(beginning(500 * second, 100 * second), LATEST_IS_OVER);
+        assert_eq!(beginning(i64::MAX, i64::MIN), LATEST_IS_OVER);
     }
 }
