@@ -1,5 +1,5 @@
-//! A process that is held up: nothing of it gets out and nothing comes in until it goes on, as if no time had passed for
-//! it. On the way, everything it does can be told: the trace of a world.
+//! A process that is held up, or killed: nothing of it gets out and nothing comes in until it goes on, as if no time had
+//! passed for it. On the way, everything it does can be told: the trace of a world.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,8 +2,8 @@
 //! passes only when everybody waits. One seed is one history.
 //!
 //! A writer changes items while shards rotate, split and merge. Daemons, or a function behind a mapping, land them, and are
-//! killed and held up at random moments; backfills begin and are killed; everybody may be away for too long. Then the
-//! world calms down, the pipeline runs to its end, and [`judge`] compares the lake with what was written.
+//! killed, told to stop and held up at random moments; backfills begin and are killed; everybody may be away for too long.
+//! Then the world calms down, the pipeline runs to its end, and [`judge`] compares the lake with what was written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
