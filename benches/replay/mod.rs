@@ -1,4 +1,4 @@
-//! What does a server answer that replays canned pages: every shard has the same ones, then ends?
+//! What does a server answer that replays canned pages: every shard has the same ones, then nothing more?
 //!
 //! HTTP/1.1 with connections that stay open, a thread for each. An iterator is `SHARD:PAGE`, `SHARD:last` or `SHARD:end`.
 
@@ -144,16 +144,13 @@ impl Canned {
             }
             "DescribeStream" => format!(
                 r#"{{"StreamDescription":{{"StreamArn":"{STREAM}","StreamStatus":"ENABLED","StreamViewType":"NEW_AND_OLD_IMAGES","TableName":"Reply","Shards":[{}]}}}}"#,
-                self.shards(r#""StartingSequenceNumber":"1","EndingSequenceNumber":"99""#)
+                self.shards(r#""StartingSequenceNumber":"1""#)
             ),
             "DescribeStreamSummary" => format!(
                 r#"{{"StreamDescriptionSummary":{{"StreamName":"changes","StreamARN":"{KINESIS}","StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":1795100000.0,"EnhancedMonitoring":[],"OpenShardCount":{}}}}}"#,
                 self.shards
             ),
-            "ListShards" => format!(
-                r#"{{"Shards":[{}]}}"#,
-                self.shards(r#""StartingSequenceNumber":"1","EndingSequenceNumber":"99""#)
-            ),
+            "ListShards" => format!(r#"{{"Shards":[{}]}}"#, self.shards(r#""StartingSequenceNumber":"1""#)),
             other => panic!("the daemon asked for {other:?}"),
         };
         (&[], rest)
@@ -168,8 +165,9 @@ impl Canned {
         let page: usize = page.parse().unwrap_or(self.pages.len());
         match self.pages.get(page) {
             Some(body) => (body, goes_on(&(page + 1))),
-            None if self.service == Service::Kinesis => (&[], r#"{"Records":[],"MillisBehindLatest":0}"#.to_owned()),
-            None => (&[], r#"{"Records":[]}"#.to_owned()),
+            // The tip: the shards stay open, since ended ones would have children.
+            None if self.service == Service::Kinesis => (br#"{"Records":[],"MillisBehindLatest":0"#, goes_on(&"end")),
+            None => (br#"{"Records":[]"#, goes_on(&"end")),
         }
     }
 
