@@ -32,6 +32,9 @@ const BETWEEN_LISTS: Duration = Duration::from_millis(500);
 /// So many lists in a row have to show that nothing is left, in a run that ends by itself: each is late and may hide a shard.
 const LISTS_TO_END: u32 = 5;
 
+/// After so many lists, about a minute, such a run says that it waits for a shard.
+const LISTS_TO_TELL: u32 = 60;
+
 /// The sink under which the streams of an origin are remembered.
 pub(crate) const STREAMS: &str = "_streams";
 
@@ -146,7 +149,7 @@ impl Stream {
         };
         let watched = self.shared.health.watch(&what, self.shared.clock.now());
         let discovery = self.api.pace().discovery;
-        let (mut fresh_list, mut agree) = (true, 0);
+        let (mut fresh_list, mut agree, mut hiding) = (true, 0, 0);
         loop {
             if fresh_list {
                 tokio::select! {
@@ -155,6 +158,11 @@ impl Stream {
                     () = stop.cancelled() => return Ok(()),
                 }
                 watched.answered(self.shared.clock.now());
+                hiding = if self.waits_for_a_child() { hiding + 1 } else { 0 };
+                if hiding == LISTS_TO_TELL {
+                    let stream = &self.api.identity().id;
+                    tracing::warn!(%stream, "a shard has ended, but the list does not show the one behind it: waiting for that");
+                }
             }
             self.start_ready(stop);
             let complete = self.is_complete();
@@ -338,6 +346,11 @@ impl Stream {
         let mut ended = self.list.shards.iter().filter(|shard| shard.closed || self.finished.contains(&shard.id));
         let live = self.list.enabled && !self.api.pace().finite;
         live && ended.any(|shard| !has_child(&shard.id) && !self.gone.contains(&shard.id))
+    }
+
+    /// Whether nothing else keeps a run from ending by itself.
+    fn waits_for_a_child(&self) -> bool {
+        self.shared.settings.once && self.running.is_empty() && self.hides_a_child()
     }
 
     async fn drain(&mut self) -> Result<(), EngineError> {
