@@ -27,7 +27,7 @@ use super::tables::{Tables, Writer};
 use super::{tally, trace};
 use crate::backfill::BackfillError;
 use crate::clock::Clock;
-use crate::engine::{EngineError, OnGap};
+use crate::engine::{DISCOVERED, EngineError, OnGap};
 
 /// When the world begins: 2026-11-20T00:00:00Z, µs since the epoch.
 const BEGINNING: i64 = 1_795_132_800_000_000;
@@ -226,7 +226,7 @@ impl World {
             let life = Duration::from_millis(self.random.random_range(50..20_000));
             self.house.clock.sleep(life).await;
             judge::positions(&self.house.state.snapshot(), &self.house.objects.objects())?;
-            if away && kill == kills / 2 {
+            if away && kill == kills / 2 && self.has_begun() {
                 for daemon in daemons.drain(..) {
                     self.kill(daemon).await?;
                 }
@@ -391,6 +391,11 @@ impl World {
 
     fn has_trimmed(&self) -> bool {
         self.house.stream.look(|shards| shards.iter().any(|shard| shard.trimmed > 0))
+    }
+
+    /// Whether some process came so far as to note its first discovery: what is trimmed before that is no gap.
+    fn has_begun(&self) -> bool {
+        self.house.state.snapshot().iter().any(|(key, _)| key.shard.as_str() == DISCOVERED.0)
     }
 
     /// Nobody reads for longer than the stream keeps records.
