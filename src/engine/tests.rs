@@ -43,6 +43,13 @@ impl House {
         SimulatedStream::new(id, 1, self.clock.clone(), false)
     }
 
+    /// A run that stops at gaps stops at one, and says this of it; answers what it landed before.
+    async fn stops_at_gap(&self, stream: &SimulatedStream, what: &str) -> Counts {
+        let (ended, counts) = self.run(stream, OnGap::Fail).await;
+        assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains(what)), "{ended:?}");
+        counts
+    }
+
     async fn run(&self, stream: &SimulatedStream, on_gap: OnGap) -> (Result<(), EngineError>, Counts) {
         let age = Duration::from_secs(1);
         let rules = TableRules { max_columns: 9, ..TableRules::default() };
@@ -98,8 +105,7 @@ async fn trimmed_records_are_a_gap() {
     write(&stream, 5);
     stream.trim();
     write(&stream, 3);
-    let (ended, counts) = house.run(&stream, OnGap::Fail).await;
-    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("have been trimmed")), "{ended:?}");
+    let counts = house.stops_at_gap(&stream, "have been trimmed").await;
     assert!(rows(&counts) == 0 && house.gaps().is_empty());
     let (ended, counts) = house.run(&stream, OnGap::Resume).await;
     assert!(ended.is_ok(), "{ended:?}");
@@ -114,8 +120,7 @@ async fn a_stream_that_is_switched_off_is_read_to_its_end_and_then_a_gap() {
     let stream = house.stream("a");
     write(&stream, 10);
     stream.switch_off();
-    let (ended, counts) = house.run(&stream, OnGap::Fail).await;
-    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("was switched off")), "{ended:?}");
+    let counts = house.stops_at_gap(&stream, "was switched off").await;
     assert_eq!(rows(&counts), 10);
     assert!(house.run(&stream, OnGap::Resume).await.0.is_ok());
 }
@@ -128,8 +133,7 @@ async fn a_stream_made_anew_begins_with_the_gap_before_it() {
     assert!(house.run(&first, OnGap::Fail).await.0.is_ok());
     let second = house.stream("b");
     write(&second, 4);
-    let (ended, _) = house.run(&second, OnGap::Fail).await;
-    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("was made anew")), "{ended:?}");
+    house.stops_at_gap(&second, "was made anew").await;
     let (ended, counts) = house.run(&second, OnGap::Resume).await;
     assert!(ended.is_ok(), "{ended:?}");
     assert_eq!((rows(&counts), counts.gaps, house.gaps().len()), (4, 1, 1));
@@ -157,8 +161,7 @@ async fn the_trimmed_beginning_of_a_shard_is_a_gap() {
     house.clock.sleep(LONG).await;
     stream.trim();
     write(&stream, 3);
-    let (ended, _) = house.run(&stream, OnGap::Fail).await;
-    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("its beginning may be trimmed")), "{ended:?}");
+    house.stops_at_gap(&stream, "its beginning may be trimmed").await;
     let (ended, counts) = house.run(&stream, OnGap::Resume).await;
     assert!(ended.is_ok(), "{ended:?}");
     assert_eq!((rows(&counts), counts.gaps, house.gaps().len()), (3, 1, 1));
@@ -176,8 +179,7 @@ async fn a_shard_that_came_and_went_unread_is_a_gap() {
     stream.trim();
     stream.forget();
     write(&stream, 3);
-    let (ended, _) = house.run(&stream, OnGap::Fail).await;
-    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains(" is gone")), "{ended:?}");
+    house.stops_at_gap(&stream, " is gone").await;
     let (ended, counts) = house.run(&stream, OnGap::Resume).await;
     assert!(ended.is_ok(), "{ended:?}");
     assert_eq!(rows(&counts), 3);
@@ -213,8 +215,7 @@ async fn the_trimmed_beginning_of_a_shard_of_which_nothing_was_read_since_the_fi
     house.clock.sleep(LONG).await;
     stream.trim();
     write(&stream, 3);
-    let (ended, _) = house.run(&stream, OnGap::Fail).await;
-    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("its beginning may be trimmed")), "{ended:?}");
+    house.stops_at_gap(&stream, "its beginning may be trimmed").await;
     let (ended, counts) = house.run(&stream, OnGap::Resume).await;
     assert!(ended.is_ok(), "{ended:?}");
     assert_eq!((rows(&counts), house.gaps().len()), (3, 1));
@@ -231,8 +232,7 @@ async fn the_trimmed_beginning_of_a_shard_that_the_first_list_did_not_show_is_a_
     house.clock.sleep(LONG).await;
     stream.trim();
     write(&stream, 3);
-    let (ended, _) = house.run(&stream, OnGap::Fail).await;
-    assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("its beginning may be trimmed")), "{ended:?}");
+    house.stops_at_gap(&stream, "its beginning may be trimmed").await;
 }
 
 /// Lists are late: one that shows nothing left to do may only not show it yet.
@@ -290,8 +290,7 @@ async fn an_open_range_whose_records_were_trimmed_is_a_gap() {
         house.clock.sleep(LONG).await;
         stream.trim();
         write(&stream, rest);
-        let (ended, _) = house.run(&stream, OnGap::Fail).await;
-        assert!(matches!(&ended, Err(EngineError::Gap(why)) if why.contains("left open")), "{ended:?}");
+        house.stops_at_gap(&stream, "left open").await;
         let (ended, counts) = house.run(&stream, OnGap::Resume).await;
         assert!(ended.is_ok(), "{ended:?}");
         assert_eq!((rows(&counts), counts.gaps, house.gaps().len()), (u64::from(rest), 1, 1));

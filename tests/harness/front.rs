@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use super::churn::Service;
 use super::exports::{full_with_id, upload};
 use super::http::{self, Message};
+use super::listener::Listener;
 
 /// What stands in front of a DynamoDB Local.
 pub struct Front {
-    pub port: u16,
+    listener: Listener,
     shared: Arc<Shared>,
 }
 
@@ -22,7 +23,6 @@ struct Shared {
     dynamodb: u16,
     /// Where exports go.
     s3: u16,
-    closed: AtomicBool,
     /// How many of a thousand scans are refused as too many.
     throttled: AtomicU64,
     calls: Mutex<BTreeMap<String, u64>>,
@@ -40,32 +40,19 @@ struct Export {
 impl Front {
     /// In front of the DynamoDB Local of one port; its exports land in the S3 of another.
     pub fn start(dynamodb: u16, s3: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             dynamodb,
             s3,
-            closed: AtomicBool::new(false),
             throttled: AtomicU64::new(0),
             calls: Mutex::default(),
             exports: Mutex::default(),
         });
-        let accepting = shared.clone();
-        std::thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                if accepting.closed.load(Ordering::Relaxed) {
-                    break;
-                }
-                let shared = accepting.clone();
-                // A connection that breaks is that of a process that was killed.
-                std::thread::spawn(move || drop(shared.serve(connection)));
-            }
-        });
-        Self { port, shared }
+        let serving = shared.clone();
+        Self { listener: Listener::start(move |connection| serving.serve(connection)), shared }
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.listener.endpoint()
     }
 
     /// From now on so many of a thousand scans are refused.
@@ -81,14 +68,6 @@ impl Front {
     /// How many exports were made or are being made.
     pub fn exports(&self) -> usize {
         self.shared.exports.lock().unwrap().len()
-    }
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts, so that the port is given back.
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
 }
 

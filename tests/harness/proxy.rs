@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::http::{self, Message};
+use super::listener::Listener;
 
 /// What can go wrong with a PutObject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +35,7 @@ pub const FAULTS: [Fault; 6] =
 
 /// A proxy in front of one S3 server.
 pub struct Proxy {
-    pub port: u16,
+    listener: Listener,
     shared: Arc<Shared>,
 }
 
@@ -61,8 +62,6 @@ struct Shared {
 impl Proxy {
     /// Faults are drawn from `seed`, once a rate is set.
     pub fn start(upstream: u16, seed: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             upstream,
             rate: AtomicU64::new(0),
@@ -77,22 +76,12 @@ impl Proxy {
             requests: Mutex::default(),
             actions: Mutex::default(),
         });
-        let accepting = shared.clone();
-        std::thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                if accepting.closed.load(Ordering::Relaxed) {
-                    break;
-                }
-                let shared = accepting.clone();
-                // A connection that breaks is the other side's end, or the very fault that was wanted.
-                std::thread::spawn(move || drop(shared.serve(connection)));
-            }
-        });
-        Self { port, shared }
+        let serving = shared.clone();
+        Self { listener: Listener::start(move |connection| serving.serve(connection)), shared }
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.listener.endpoint()
     }
 
     /// From now on so many of a thousand PutObjects go wrong.
@@ -145,8 +134,6 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Relaxed);
         self.shared.blocked.store(false, Ordering::Relaxed);
-        // Wakes the thread that accepts, so that the port is given back.
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
 }
 

@@ -9,6 +9,7 @@ mod chunk;
 mod dictionary;
 mod levels;
 mod pack;
+mod strings;
 #[cfg(test)]
 mod tests;
 mod values;
